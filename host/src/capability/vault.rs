@@ -1,0 +1,228 @@
+//! Secrets: sealed on disk, opened in memory, never given to guests.
+//!
+//! Each secret has a data key of its own, which the master key seals (XChaCha20-Poly1305). What is sealed is bound to
+//! the secret's name and version, so that no ciphertext can take another's place.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
+use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::limits::{SECRET_BYTES_MAX, SECRET_GUESSERS_MAX, SECRET_GUESSES_A_MINUTE_MAX};
+use crate::plugin::SecretSource;
+use crate::store::{SealedSecret, Store};
+
+const KEY_BYTES: usize = 32;
+const NONCE_BYTES: usize = 24;
+
+/// Every secret of a host.
+pub struct Vault {
+    master: Zeroizing<[u8; KEY_BYTES]>,
+    store: Store,
+    /// Secrets that were opened before.
+    open: RwLock<HashMap<Box<str>, Zeroizing<Vec<u8>>>>,
+    /// Wrong guesses by secret and address.
+    guesses: Mutex<HashMap<Guesser, Guesses>>,
+}
+
+type Guesser = (Box<str>, Box<str>);
+
+struct Guesses {
+    since: Instant,
+    wrong: u32,
+}
+
+/// Why the vault could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The name is not one.
+    #[error("`{0}` is not the name of a secret: use 1 to 64 letters, digits, `-` and `_`, beginning with a letter")]
+    Name(String),
+    /// The value is empty or too long.
+    #[error("a secret has 1 to {SECRET_BYTES_MAX} bytes")]
+    Size,
+    /// The master key cannot be read or written.
+    #[error("the master key {0}: {1}")]
+    MasterKey(String, std::io::Error),
+    /// The master key is not one.
+    #[error("the master key in {0} is not 64 hexadecimal digits")]
+    MasterKeyForm(String),
+    /// The secret was sealed with another master key, or was changed on disk.
+    #[error("the secret `{0}` cannot be opened: it was sealed with another master key, or was changed on disk; set it again")]
+    Sealed(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
+}
+
+impl Vault {
+    /// Opens the vault of a data folder. The master key comes from `WEFT_MASTER_KEY` (64 hexadecimal digits) or from
+    /// `master.key` in the folder, which is made if there is neither.
+    pub fn open(data: &Path, from_environment: Option<String>, store: Store) -> Result<Self, VaultError> {
+        let master = match from_environment {
+            Some(text) => read_key(&text, "WEFT_MASTER_KEY")?,
+            None => key_file(&data.join("master.key"))?,
+        };
+        Ok(Self { master, store, open: RwLock::default(), guesses: Mutex::default() })
+    }
+
+    /// A key for another purpose, which the master key determines and does not follow from it.
+    pub fn derive_key(&self, purpose: &str) -> [u8; KEY_BYTES] {
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&*self.master).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+
+    /// Sets a secret. Returns its version.
+    pub async fn set(&self, name: &str, value: &[u8], now_ms: u64) -> Result<u32, VaultError> {
+        check_name(name)?;
+        if value.is_empty() || value.len() > SECRET_BYTES_MAX {
+            return Err(VaultError::Size);
+        }
+        let version = self.store.secret(name)?.map_or(0, |old| old.version) + 1;
+        let data_key = Zeroizing::new(random::<KEY_BYTES>());
+        let bound = bound_to(name, version);
+        let secret = SealedSecret {
+            name: name.into(),
+            version,
+            set_ms: now_ms,
+            sealed_key: seal(&self.master, &*data_key, &bound),
+            sealed_value: seal(&data_key, value, &bound),
+        };
+        self.store.put_secret(&secret).await?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(version)
+    }
+
+    /// Removes a secret. False: there was none.
+    pub async fn remove(&self, name: &str) -> Result<bool, VaultError> {
+        let removed = self.store.remove_secret(name).await?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        Ok(removed)
+    }
+
+    /// Whether there is a secret of this name.
+    pub fn contains(&self, name: &str) -> Result<bool, VaultError> {
+        Ok(self.store.secret(name)?.is_some())
+    }
+
+    /// Every secret, sealed.
+    pub fn list(&self) -> Result<Vec<SealedSecret>, VaultError> {
+        Ok(self.store.secrets()?)
+    }
+
+    fn unseal(&self, secret: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let bound = bound_to(&secret.name, secret.version);
+        let opened = open(&self.master, &secret.sealed_key, &bound)
+            .and_then(|key| <[u8; KEY_BYTES]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
+            .and_then(|key| open(&key, &secret.sealed_value, &bound));
+        opened.ok_or_else(|| VaultError::Sealed(secret.name.to_string()))
+    }
+}
+
+impl SecretSource for Vault {
+    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        if let Some(value) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Some(value.clone());
+        }
+        let opened = self.store.secret(name).map_err(VaultError::from).and_then(|secret| match secret {
+            Some(secret) => self.unseal(&secret).map(Some),
+            None => Ok(None),
+        });
+        match opened {
+            Ok(Some(value)) => {
+                self.open.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), value.clone());
+                Some(value)
+            }
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(%error, secret = name, "a secret could not be opened");
+                None
+            }
+        }
+    }
+
+    fn may_guess(&self, name: &str, remote_address: Option<&str>) -> bool {
+        let guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(guesser) = guesses.get(&(name.into(), remote_address.unwrap_or_default().into())) else { return true };
+        guesser.wrong < SECRET_GUESSES_A_MINUTE_MAX || guesser.since.elapsed() >= MINUTE
+    }
+
+    fn guessed_wrong(&self, name: &str, remote_address: Option<&str>) {
+        let mut guesses = self.guesses.lock().unwrap_or_else(PoisonError::into_inner);
+        if guesses.len() >= SECRET_GUESSERS_MAX {
+            guesses.retain(|_, guesser| guesser.since.elapsed() < MINUTE);
+        }
+        if guesses.len() >= SECRET_GUESSERS_MAX {
+            guesses.clear();
+        }
+        let new = || Guesses { since: Instant::now(), wrong: 0 };
+        let guesser = guesses.entry((name.into(), remote_address.unwrap_or_default().into())).or_insert_with(new);
+        if guesser.since.elapsed() >= MINUTE {
+            *guesser = new();
+        }
+        guesser.wrong += 1;
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn check_name(name: &str) -> Result<(), VaultError> {
+    let good = name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    if good { Ok(()) } else { Err(VaultError::Name(name.to_owned())) }
+}
+
+fn bound_to(name: &str, version: u32) -> Vec<u8> {
+    [b"weft-secret\0", name.as_bytes(), b"\0", &version.to_be_bytes()].concat()
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    bytes
+}
+
+fn seal(key: &[u8; KEY_BYTES], value: &[u8], bound: &[u8]) -> Vec<u8> {
+    let nonce = random::<NONCE_BYTES>();
+    let cipher = XChaCha20Poly1305::new(key.into());
+    let sealed = cipher.encrypt(&XNonce::from(nonce), Payload { msg: value, aad: bound });
+    [&nonce[..], &sealed.expect("values are far below the cipher's 256 GiB")].concat()
+}
+
+fn open(key: &[u8; KEY_BYTES], sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
+    let cipher = XChaCha20Poly1305::new(key.into());
+    cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: bound }).ok().map(Zeroizing::new)
+}
+
+fn key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
+    let shown = path.display().to_string();
+    let failed = |error| VaultError::MasterKey(shown.clone(), error);
+    match fs::read_to_string(path) {
+        Ok(text) => read_key(&text, &shown),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key = Zeroizing::new(random::<KEY_BYTES>());
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+            file.write_all(hex::encode(*key).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+            Ok(key)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+fn read_key(text: &str, from: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    hex::decode_to_slice(text.trim(), &mut *key).map_err(|_| VaultError::MasterKeyForm(from.to_owned()))?;
+    Ok(key)
+}

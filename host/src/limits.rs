@@ -1,0 +1,110 @@
+//! Every bound of the host, with its unit and its reason.
+
+/// Characters of a workflow's, step's, plugin's or type's key: they stand in URLs and in store keys.
+pub const KEY_CHARS_MAX: usize = 64;
+
+/// Steps of one definition: more is not read by people, and publishing checks each against its schema.
+pub const DEFINITION_STEPS_MAX: usize = 1_000;
+
+/// How deep branches nest. Each level takes four levels of JSON, of which the parser takes 128.
+pub const BRANCH_DEPTH_MAX: usize = 24;
+
+/// Bytes of the id that a node gives a branch: it becomes part of an activation's path.
+pub const BRANCH_ID_BYTES_MAX: usize = 64;
+
+/// Calls of components in one run: an endless circle must end, and its journal must fit.
+pub const RUN_CALLS_MAX: u32 = 100_000;
+
+/// Bytes that sled keeps in its cache; the process takes up to four times that.
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a value that is split over several keys of the engine. Larger ones become files, which cost a flush each.
+pub const STORE_SPLIT_BYTES_MAX: usize = 256 * 1024;
+
+/// Batches that are made durable by one flush: more only adds to the wait of the first.
+pub const COMMIT_GROUP_BATCHES_MAX: usize = 512;
+
+/// Bytes that are made durable by one flush.
+pub const COMMIT_GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Runs that one request for a list looks at before it answers with a short page.
+pub const RUN_SCAN_MAX: usize = 10_000;
+
+/// Instances of components at one time: each reserves address space, and a run that finds none waits for one.
+pub const INSTANCES_MAX: u32 = 1_000;
+
+/// Core modules in one component: Python's toolchain makes about ten.
+pub const CORE_INSTANCES_PER_COMPONENT_MAX: u32 = 64;
+
+/// Memories of one component. The pool has two for each instance.
+pub const MEMORIES_PER_COMPONENT_MAX: u32 = 2;
+
+/// Tables of one component.
+pub const TABLES_PER_COMPONENT_MAX: u32 = 16;
+
+/// Bytes of memory that one instance may have, all its memories together.
+pub const STEP_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Elements of one table: it holds functions, of which a component has thousands, not more.
+pub const STEP_TABLE_ELEMENTS_MAX: usize = 20_000;
+
+/// Bytes of a guest's stack. The host's part of a call has as much again.
+pub const STEP_STACK_BYTES_MAX: usize = 512 * 1024;
+
+/// Milliseconds of computing in one call. Waiting in the host is not counted.
+pub const STEP_CPU_MS_MAX: u64 = 5_000;
+
+/// Milliseconds that one call may take, waiting included.
+pub const STEP_WALL_MS_MAX: u64 = 60_000;
+
+/// Milliseconds between two ticks, at which computing guests are looked at: small against any deadline, and rare
+/// against the cost of a look.
+pub const EPOCH_TICK_MS: u64 = 10;
+
+/// Bytes that one call may hand over to the host in all.
+pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of a result, of a response's body, of a scope.
+pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of the state that a pending step keeps.
+pub const STATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Handles to the host's resources that one instance may hold.
+pub const RESOURCE_HANDLES_MAX: usize = 1_000;
+
+/// Random bytes that a guest gets in one call.
+pub const RANDOM_BYTES_MAX: u64 = 64 * 1024;
+
+/// Milliseconds of a guest's clocks: too coarse to watch the processor's caches (Spectre).
+pub const GUEST_CLOCK_RESOLUTION_MS: u64 = 1;
+
+/// Lines that one call may log.
+pub const LOG_LINES_MAX: usize = 200;
+
+/// Bytes that one call may log.
+pub const LOG_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of one line.
+pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a plugin's component: Python's toolchain makes 18 MiB, and compiling more takes minutes.
+pub const PLUGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Milliseconds that a component may take to say who it is, or to check a config.
+pub const DESCRIBE_WALL_MS_MAX: u64 = 5_000;
+
+/// Messages that one call may add for whoever caused the run.
+pub const MESSAGES_MAX: usize = 100;
+
+/// Bytes of such a message.
+pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a secret: keys and certificates fit.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// Wrong guesses at one secret from one address in a minute.
+pub const SECRET_GUESSES_A_MINUTE_MAX: u32 = 20;
+
+/// Addresses whose wrong guesses are remembered before old ones are forgotten.
+pub const SECRET_GUESSERS_MAX: usize = 10_000;

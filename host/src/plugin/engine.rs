@@ -1,0 +1,84 @@
+//! The wasmtime engine: one for the whole process, with a thread that ticks its epochs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::limits::{
+    CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, INSTANCES_MAX, MEMORIES_PER_COMPONENT_MAX, STEP_MEMORY_BYTES_MAX,
+    STEP_STACK_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+};
+
+/// An engine and its ticker.
+pub struct Engine {
+    wasmtime: wasmtime::Engine,
+    stop: Arc<AtomicBool>,
+    ticker: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts an engine.
+    pub fn start() -> Result<Self, wasmtime::Error> {
+        let wasmtime = wasmtime::Engine::new(&config())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let ticker = {
+            let (wasmtime, stop) = (wasmtime.clone(), stop.clone());
+            // A thread of its own: a computing guest must be interrupted although every async thread computes.
+            std::thread::Builder::new().name("weft-epochs".into()).spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(EPOCH_TICK_MS));
+                    wasmtime.increment_epoch();
+                }
+            })?
+        };
+        Ok(Self { wasmtime, stop, ticker: Some(ticker) })
+    }
+
+    pub(super) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(ticker) = self.ticker.take() {
+            let _ = ticker.join();
+        }
+    }
+}
+
+fn config() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES_MAX)
+        .total_stacks(INSTANCES_MAX)
+        .total_core_instances(INSTANCES_MAX * 4)
+        .total_memories(INSTANCES_MAX * 2)
+        .total_tables(INSTANCES_MAX * 4)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
+        .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
+        .max_memory_size(STEP_MEMORY_BYTES_MAX)
+        .table_elements(STEP_TABLE_ELEMENTS_MAX)
+        .max_component_instance_size(8 * 1024 * 1024)
+        .max_core_instance_size(8 * 1024 * 1024)
+        // With the kernel's page-map scan only the pages that a guest wrote are reset, and they stay mapped for the next
+        // one: half the cost of a fresh instance. Without it, keeping pages costs more than it saves.
+        .pagemap_scan(Enabled::Auto);
+    if PoolingAllocationConfig::is_pagemap_scan_available() {
+        pool.linear_memory_keep_resident(4 * 1024 * 1024).table_keep_resident(64 * 1024);
+    }
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .max_wasm_stack(STEP_STACK_BYTES_MAX)
+        .async_stack_size(2 * STEP_STACK_BYTES_MAX)
+        // The contract has no async functions; without their bookkeeping a call is cheaper.
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+    config
+}

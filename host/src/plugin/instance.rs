@@ -1,0 +1,290 @@
+//! One instance of a component, and calls of it within their bounds.
+
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::Store;
+use wasmtime::component::{Component, InstancePre, Linker};
+
+use super::bindings::exports::weft::plugin::{info, nodes, triggers};
+use super::bindings::weft::plugin::types;
+use super::convert;
+use super::description::Description;
+use super::engine::Engine;
+use super::sandbox::{CallContext, CallKind, Exceeded, Guest};
+use crate::digest::Digest;
+use crate::limits::{DESCRIBE_WALL_MS_MAX, INSTANCES_MAX, STEP_CPU_MS_MAX, STEP_MEMORY_BYTES_MAX, STEP_WALL_MS_MAX};
+use crate::run::{BranchEnd, Failure, Outcome};
+use crate::workflow::Json;
+
+/// Why a call brought no answer. What a component *answers*, be it a failure, is not here.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// It broke off.
+    #[error("the plugin broke off: {0}")]
+    Trapped(String),
+    /// It wanted more memory than it may have.
+    #[error("the plugin wanted more than {} MiB of memory", STEP_MEMORY_BYTES_MAX / 1024 / 1024)]
+    OutOfMemory,
+    /// It computed longer than it may.
+    #[error("the plugin computed for more than {STEP_CPU_MS_MAX} ms")]
+    OutOfCpu,
+    /// It took longer than it may, waiting included.
+    #[error("the plugin did not answer within {0} ms")]
+    TimedOut(u64),
+    /// The host made a mistake.
+    #[error("the host made a mistake while the plugin was called: {0}")]
+    Host(String),
+}
+
+impl From<CallError> for Failure {
+    fn from(error: CallError) -> Self {
+        let code = match error {
+            CallError::Trapped(_) => "trapped",
+            CallError::OutOfMemory => "memory-limit",
+            CallError::OutOfCpu => "cpu-limit",
+            CallError::TimedOut(_) => "timed-out",
+            CallError::Host(_) => "internal",
+        };
+        Self::error(code, error.to_string())
+    }
+}
+
+/// Makes instances: an engine, what components can import, and how many may be alive.
+pub struct Factory {
+    engine: Engine,
+    linker: Linker<Guest>,
+    permits: Arc<Semaphore>,
+}
+
+/// A component that can be instantiated.
+pub struct Loaded {
+    digest: Digest,
+    pre: InstancePre<Guest>,
+    info: info::GuestIndices,
+    nodes: Option<nodes::GuestIndices>,
+    triggers: Option<triggers::GuestIndices>,
+}
+
+/// An instance of a component. After an error it is not to be used again.
+pub struct Instance {
+    store: Store<Guest>,
+    info: info::Guest,
+    nodes: Option<nodes::Guest>,
+    triggers: Option<triggers::Guest>,
+    digest: Digest,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Factory {
+    /// `link` adds the host's capabilities to what components can import.
+    pub fn new(engine: Engine, link: impl FnOnce(&mut Linker<Guest>) -> wasmtime::Result<()>) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engine.wasmtime());
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        link(&mut linker)?;
+        Ok(Self { engine, linker, permits: Arc::new(Semaphore::new(INSTANCES_MAX as usize)) })
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Checks a component against what the host offers and what it calls.
+    pub(super) fn load(&self, digest: Digest, component: &Component) -> wasmtime::Result<Loaded> {
+        let pre = self.linker.instantiate_pre(component)?;
+        let exports = |name: &str| component.get_export_index(None, name).is_some();
+        Ok(Loaded {
+            digest,
+            info: info::GuestIndices::new(&pre)?,
+            nodes: exports("weft:plugin/nodes@0.1.0").then(|| nodes::GuestIndices::new(&pre)).transpose()?,
+            triggers: exports("weft:plugin/triggers@0.1.0").then(|| triggers::GuestIndices::new(&pre)).transpose()?,
+            pre,
+        })
+    }
+
+    /// A fresh instance. Waits while too many are alive.
+    pub async fn instantiate(&self, loaded: &Loaded) -> Result<Instance, CallError> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|error| CallError::Host(error.to_string()))?;
+        let mut store = Guest::store(&self.engine);
+        let limit_ms = STEP_WALL_MS_MAX;
+        let made = guarded(limit_ms, async {
+            let instance = loaded.pre.instantiate_async(&mut store).await?;
+            let info = loaded.info.load(&mut store, &instance)?;
+            let nodes = loaded.nodes.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose()?;
+            let triggers = loaded.triggers.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose()?;
+            Ok((info, nodes, triggers))
+        })
+        .await;
+        let (info, nodes, triggers) = made.map_err(|error| verdict(error, &store, limit_ms))?;
+        Ok(Instance { store, info, nodes, triggers, digest: loaded.digest, _permit: permit })
+    }
+}
+
+/// What a call comes to, and what it used and did on the way.
+pub type Called<T> = (Result<T, CallError>, CallContext);
+
+impl Instance {
+    /// The component's digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Asks the component who it is and which types it has. The text is what it says wrong.
+    pub async fn describe(&mut self) -> Result<Result<Description, String>, CallError> {
+        self.store.data_mut().begin(CallContext::default());
+        let (info, nodes, triggers, store) = (&self.info, &self.nodes, &self.triggers, &mut self.store);
+        let answered = guarded(DESCRIBE_WALL_MS_MAX, async {
+            let info = info.call_describe(&mut *store).await?;
+            let nodes = match nodes {
+                Some(nodes) => nodes.call_node_types(&mut *store).await?,
+                None => Vec::new(),
+            };
+            let triggers = match triggers {
+                Some(triggers) => triggers.call_trigger_types(&mut *store).await?,
+                None => Vec::new(),
+            };
+            Ok((info, nodes, triggers))
+        })
+        .await;
+        let (info, nodes, triggers) = answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))?;
+        Ok(convert::description(info, nodes, triggers))
+    }
+
+    #[expect(clippy::ptr_arg, reason = "the generated functions want `&String`")]
+    /// Asks the component what is wrong with a node's or a trigger's config.
+    pub async fn check(&mut self, kind: types::Kind, name: &String, config: &String) -> Result<Vec<types::Problem>, CallError> {
+        self.store.data_mut().begin(CallContext::default());
+        let (nodes, triggers, store) = (&self.nodes, &self.triggers, &mut self.store);
+        let answered = guarded(DESCRIBE_WALL_MS_MAX, async {
+            match (kind, nodes, triggers) {
+                (types::Kind::Node, Some(nodes), _) => nodes.call_check(store, name, config).await,
+                (types::Kind::Trigger, _, Some(triggers)) => triggers.call_check(store, name, config).await,
+                _ => Ok(Vec::new()),
+            }
+        })
+        .await;
+        answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))
+    }
+
+    /// Begins a step, or tells it of the end of a branch.
+    pub async fn call_node(
+        &mut self,
+        call: &nodes::Call,
+        event: Option<(&Json, BranchEnd)>,
+        context: CallContext,
+    ) -> Called<Result<Outcome, Failure>> {
+        let Some(nodes) = &self.nodes else { return (Err(no_export("nodes")), context) };
+        self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
+        let store = &mut self.store;
+        let answered = guarded(STEP_WALL_MS_MAX, async {
+            match event {
+                None => nodes.call_execute(store, call).await,
+                Some((state, end)) => {
+                    let state = state.text().to_owned();
+                    nodes.call_resume(store, call, &state, &convert::branch_ended(end)).await
+                }
+            }
+        })
+        .await;
+        let (answered, context) = self.finish(answered);
+        let outcome = answered.map(|answer| match answer {
+            Ok(outcome) => convert::outcome(outcome),
+            Err(failure) => Err(convert::failure(failure)),
+        });
+        (outcome, context)
+    }
+
+    /// Tells a trigger of an event.
+    pub async fn fire(
+        &mut self,
+        call: &triggers::Call,
+        event: &triggers::Event,
+        context: CallContext,
+    ) -> Called<Result<triggers::Reaction, types::Failure>> {
+        let Some(triggers) = &self.triggers else { return (Err(no_export("triggers")), context) };
+        self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
+        let answered = guarded(STEP_WALL_MS_MAX, triggers.call_fire(&mut self.store, call, event)).await;
+        self.finish(answered)
+    }
+
+    /// Asks a trigger what to subscribe to.
+    pub async fn subscribe(
+        &mut self,
+        call: &triggers::Call,
+        context: CallContext,
+    ) -> Called<Result<Vec<triggers::Subscription>, types::Failure>> {
+        let Some(triggers) = &self.triggers else { return (Err(no_export("triggers")), context) };
+        self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
+        let answered = guarded(STEP_WALL_MS_MAX, triggers.call_subscribe(&mut self.store, call)).await;
+        self.finish(answered)
+    }
+
+    /// Asks a trigger what to tell whoever waited for a run.
+    pub async fn settle(
+        &mut self,
+        call: &triggers::Call,
+        run: &triggers::FinishedRun,
+        context: CallContext,
+    ) -> Called<Result<triggers::Settlement, types::Failure>> {
+        let Some(triggers) = &self.triggers else { return (Err(no_export("triggers")), context) };
+        self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
+        let answered = guarded(STEP_WALL_MS_MAX, triggers.call_settle(&mut self.store, call, run)).await;
+        self.finish(answered)
+    }
+
+    fn finish<T>(&mut self, answered: Result<T, Stopped>) -> Called<T> {
+        let answered = answered.map_err(|error| verdict(error, &self.store, STEP_WALL_MS_MAX));
+        (answered, self.store.data_mut().finish())
+    }
+}
+
+fn no_export(interface: &str) -> CallError {
+    CallError::Trapped(format!("it does not export `weft:plugin/{interface}`"))
+}
+
+enum Stopped {
+    Guest(wasmtime::Error),
+    TimedOut,
+    Panicked(String),
+}
+
+/// Waits for a call, but not longer than its deadline. A panic of the host stays within the call.
+async fn guarded<T>(limit_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
+    let call = AssertUnwindSafe(call).catch_unwind();
+    match tokio::time::timeout(Duration::from_millis(limit_ms), call).await {
+        Ok(Ok(answer)) => answer.map_err(Stopped::Guest),
+        Ok(Err(panic)) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref().cloned());
+            Err(Stopped::Panicked(text.unwrap_or_default()))
+        }
+        Err(_) => Err(Stopped::TimedOut),
+    }
+}
+
+fn verdict(stopped: Stopped, store: &Store<Guest>, limit_ms: u64) -> CallError {
+    match (stopped, store.data().exceeded()) {
+        (Stopped::TimedOut, _) => CallError::TimedOut(limit_ms),
+        (Stopped::Panicked(text), _) => CallError::Host(text),
+        (Stopped::Guest(_), Exceeded::Memory) => CallError::OutOfMemory,
+        (Stopped::Guest(_), Exceeded::Cpu) => CallError::OutOfCpu,
+        (Stopped::Guest(_), Exceeded::Table) => CallError::Trapped("it wanted too large a table".into()),
+        (Stopped::Guest(error), Exceeded::Nothing) => CallError::Trapped(trap_text(&error)),
+    }
+}
+
+/// The reason of a trap and where it came from, in one line: the innermost functions, which a name section names.
+fn trap_text(error: &wasmtime::Error) -> String {
+    let reason = error.root_cause().to_string();
+    let frames = error.downcast_ref::<wasmtime::WasmBacktrace>().map(|backtrace| {
+        let names = backtrace.frames().iter().filter_map(|frame| frame.func_name()).take(4);
+        names.map(|name| name.chars().take(80).collect::<String>()).collect::<Vec<_>>().join(" < ")
+    });
+    match frames.filter(|frames| !frames.is_empty()) {
+        Some(frames) => format!("{reason} (in {frames})"),
+        None => reason,
+    }
+}

@@ -1,0 +1,26 @@
+//! Plugins: components, the types they carry out, and calls of them.
+//!
+//! The only module that says `wasmtime`. It calls components and converts what they answer; it never decides what a
+//! run does next, and knows nothing of the store.
+
+#[expect(missing_docs, reason = "generated; wit/ documents it")]
+mod bindings;
+mod cache;
+mod convert;
+mod description;
+mod engine;
+mod inspect;
+mod instance;
+mod registry;
+mod sandbox;
+
+pub use bindings::exports::weft::plugin as exports;
+pub use bindings::weft::plugin as contract;
+pub use cache::Cache;
+pub use convert::response;
+pub use description::{Branch, Description, Mode, NodeType, TriggerType};
+pub use engine::Engine;
+pub use inspect::{CONTRACT, Facts, Refusal, admit, inspect};
+pub use instance::{CallError, Called, Factory, Instance, Loaded};
+pub use registry::{BUILT_IN_VENDOR, ExamineError, Kind, Plugin, Registry, ResolveError};
+pub use sandbox::{CallContext, CallKind, Guest, Log, SecretSource};

@@ -1,0 +1,280 @@
+//! Which plugins there are, and which of them carries out a type.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use semver::{Version, VersionReq};
+
+use super::cache::Cache;
+use super::description::{Description, NodeType, TriggerType};
+use super::inspect::{Facts, Refusal, admit, inspect};
+use super::instance::{CallError, Factory, Instance, Loaded};
+use crate::digest::Digest;
+use crate::workflow::{Schema, TypeRef};
+
+/// The vendor of the built-in plugins, whose types may be named by their short names.
+pub const BUILT_IN_VENDOR: &str = "weft";
+
+/// A plugin that can be called.
+pub struct Plugin {
+    /// The digest of its component.
+    pub digest: Digest,
+    /// What it says of itself.
+    pub description: Description,
+    /// What its component imports and exports.
+    pub facts: Facts,
+    loaded: Loaded,
+}
+
+/// Why a file could not become a plugin.
+#[derive(Debug, thiserror::Error)]
+pub enum ExamineError {
+    /// It is no plugin for this host.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It does not compile.
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    /// Its imports or exports have other types than the contract's.
+    #[error("the component does not fit the contract: {0}")]
+    Link(String),
+    /// It broke when it was asked who it is.
+    #[error("the plugin could not say who it is: {0}")]
+    Describe(#[from] CallError),
+    /// What it says of itself is wrong.
+    #[error("what the plugin says of itself is wrong: {}", .0.join("; "))]
+    Description(Vec<String>),
+}
+
+/// Why no plugin carries out a type.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// No plugin has it.
+    #[error("there is no {kind} type `{name}`{hint}")]
+    Unknown {
+        /// `node` or `trigger`.
+        kind: &'static str,
+        /// As the definition names it.
+        name: String,
+        /// What may have been meant, or nothing.
+        hint: String,
+    },
+    /// A plugin has it, but in no version that will do.
+    #[error("no installed version of `{plugin}` satisfies `{requirement}`; installed: {installed}")]
+    Version {
+        /// `vendor/name`.
+        plugin: String,
+        /// What is asked for.
+        requirement: VersionReq,
+        /// What there is.
+        installed: String,
+    },
+}
+
+/// Whether a type starts runs or is a step of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A step.
+    Node,
+    /// A start.
+    Trigger,
+}
+
+impl Kind {
+    /// The word of messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
+impl Plugin {
+    /// A node type of this plugin.
+    pub fn node(&self, name: &str) -> Option<&NodeType> {
+        self.description.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// A trigger type of this plugin.
+    pub fn trigger(&self, name: &str) -> Option<&TriggerType> {
+        self.description.triggers.iter().find(|trigger| trigger.name == name)
+    }
+
+    /// The schema of a type's config.
+    pub fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
+        let schema = match kind {
+            Kind::Node => &self.node(name)?.config_schema,
+            Kind::Trigger => &self.trigger(name)?.config_schema,
+        };
+        Schema::parse(schema).ok()
+    }
+
+    fn has(&self, kind: Kind, name: &str) -> bool {
+        match kind {
+            Kind::Node => self.node(name).is_some(),
+            Kind::Trigger => self.trigger(name).is_some(),
+        }
+    }
+}
+
+/// The plugins of a host. Reading never waits; what is added is seen by the next call.
+pub struct Registry {
+    factory: Factory,
+    cache: Cache,
+    installed: ArcSwap<Installed>,
+    adding: Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct Installed {
+    by_digest: HashMap<Digest, Arc<Plugin>>,
+    releases: BTreeMap<String, BTreeMap<Version, Digest>>,
+}
+
+impl Registry {
+    /// A registry without plugins.
+    pub fn new(factory: Factory, cache: Cache) -> Self {
+        Self { factory, cache, installed: ArcSwap::default(), adding: Mutex::new(()) }
+    }
+
+    /// Finds out whether a file is a plugin for this host, and which. Nothing is added. Compiles on a thread of its own.
+    pub async fn examine(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Plugin, ExamineError> {
+        let (digest, facts, loaded) = self.load(bytes).await?;
+        let mut instance = self.factory.instantiate(&loaded).await?;
+        let description = instance.describe().await?.map_err(|problem| ExamineError::Description(vec![problem]))?;
+        let problems = description.problems();
+        if !problems.is_empty() {
+            return Err(ExamineError::Description(problems));
+        }
+        Ok(Plugin { digest, description, facts, loaded })
+    }
+
+    /// Makes a plugin callable again that was examined before.
+    pub async fn restore(self: &Arc<Self>, bytes: Arc<[u8]>, description: Description) -> Result<Plugin, ExamineError> {
+        let (digest, facts, loaded) = self.load(bytes).await?;
+        Ok(Plugin { digest, description, facts, loaded })
+    }
+
+    async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<(Digest, Facts, Loaded), ExamineError> {
+        let registry = self.clone();
+        let load = move || {
+            let facts = inspect(&bytes)?;
+            admit(&facts)?;
+            let digest = Digest::of(&bytes);
+            let engine = registry.factory.engine();
+            let component = match registry.cache.load(engine, &digest) {
+                Some(component) => component,
+                None => registry
+                    .cache
+                    .compile(engine, &digest, &bytes)
+                    .map_err(|error| ExamineError::Compile(format!("{error:#}")))?,
+            };
+            let loaded = registry.factory.load(digest, &component).map_err(|error| ExamineError::Link(format!("{error:#}")))?;
+            Ok((digest, facts, loaded))
+        };
+        tokio::task::spawn_blocking(load)
+            .await
+            .unwrap_or_else(|error| Err(ExamineError::Compile(format!("the compiler broke off: {error}"))))
+    }
+
+    /// Adds a plugin; from now on it is found.
+    pub fn add(&self, plugin: Plugin) -> Arc<Plugin> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let plugin = Arc::new(plugin);
+        let mut installed = Installed::clone(&self.installed.load());
+        let Description { name, version, .. } = &plugin.description;
+        installed.releases.entry(name.clone()).or_default().insert(version.clone(), plugin.digest);
+        installed.by_digest.insert(plugin.digest, plugin.clone());
+        self.installed.store(Arc::new(installed));
+        plugin
+    }
+
+    /// The plugin with a digest.
+    pub fn get(&self, digest: &Digest) -> Option<Arc<Plugin>> {
+        self.installed.load().by_digest.get(digest).cloned()
+    }
+
+    /// The plugin with a name and a version.
+    pub fn release(&self, name: &str, version: &Version) -> Option<Arc<Plugin>> {
+        let installed = self.installed.load();
+        installed.by_digest.get(installed.releases.get(name)?.get(version)?).cloned()
+    }
+
+    /// Every installed version of every plugin, by name and version.
+    pub fn list(&self) -> Vec<Arc<Plugin>> {
+        let installed = self.installed.load();
+        let digests = installed.releases.values().flat_map(BTreeMap::values);
+        digests.filter_map(|digest| installed.by_digest.get(digest).cloned()).collect()
+    }
+
+    /// The plugin that carries out a type: the newest release that satisfies the requirement, else the newest
+    /// pre-release that it names.
+    pub fn resolve(&self, kind: Kind, reference: &TypeRef) -> Result<Arc<Plugin>, ResolveError> {
+        let installed = self.installed.load();
+        let newest = |digests: &BTreeMap<Version, Digest>| {
+            let satisfies = |version: &Version| match &reference.requirement {
+                Some(requirement) => requirement.matches(version),
+                None => version.pre.is_empty(),
+            };
+            digests.iter().rev().find(|(version, _)| satisfies(version)).map(|(_, digest)| *digest)
+        };
+        let mut candidates = installed.releases.iter().filter(|(name, _)| match &reference.plugin {
+            Some(plugin) => *name == plugin,
+            None => name.split_once('/').is_some_and(|(vendor, _)| vendor == BUILT_IN_VENDOR),
+        });
+        let mut too_old = None;
+        let found = candidates.find_map(|(name, digests)| {
+            let has = |digest: &Digest| installed.by_digest.get(digest).filter(|plugin| plugin.has(kind, &reference.name));
+            match newest(digests) {
+                Some(digest) => has(&digest).cloned(),
+                None => {
+                    if digests.values().any(|digest| has(digest).is_some()) || reference.plugin.is_some() {
+                        too_old = Some((name.clone(), digests.keys().map(Version::to_string).collect::<Vec<_>>().join(", ")));
+                    }
+                    None
+                }
+            }
+        });
+        match (found, too_old, &reference.requirement) {
+            (Some(plugin), ..) => Ok(plugin),
+            (None, Some((plugin, installed)), requirement) => {
+                let requirement = requirement.clone().unwrap_or(VersionReq::STAR);
+                Err(ResolveError::Version { plugin, requirement, installed })
+            }
+            (None, None, _) => Err(ResolveError::Unknown {
+                kind: kind.as_str(),
+                name: reference.to_string(),
+                hint: installed.hint(kind, reference),
+            }),
+        }
+    }
+
+    /// A fresh instance of a plugin.
+    pub async fn instantiate(&self, plugin: &Plugin) -> Result<Instance, CallError> {
+        self.factory.instantiate(&plugin.loaded).await
+    }
+}
+
+impl Installed {
+    /// Says where a type of that name is, when it is not where it was looked for.
+    fn hint(&self, kind: Kind, reference: &TypeRef) -> String {
+        let has = |kind: Kind| {
+            let plugins = self.by_digest.values().filter(move |plugin| plugin.has(kind, &reference.name));
+            plugins.map(|plugin| plugin.description.name.as_str()).min()
+        };
+        let other = match kind {
+            Kind::Node => Kind::Trigger,
+            Kind::Trigger => Kind::Node,
+        };
+        match (has(kind), has(other), &reference.plugin) {
+            (Some(plugin), ..) => format!("; did you mean `{plugin}/{}`?", reference.name),
+            (None, Some(_), _) => format!("; there is a {} type of that name", other.as_str()),
+            (None, None, Some(plugin)) if !self.releases.contains_key(plugin) => {
+                format!("; no plugin `{plugin}` is installed (`weft plugin add FILE`)")
+            }
+            _ => "; `weft plugin list` shows what is installed".into(),
+        }
+    }
+}

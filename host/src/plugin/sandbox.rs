@@ -1,0 +1,260 @@
+//! What one instance of a component has: its bounds, an empty WASI, and the call that it is carrying out.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
+use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use zeroize::Zeroizing;
+
+use super::engine::Engine;
+use crate::limits::{
+    CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, GUEST_CLOCK_RESOLUTION_MS, LOG_BYTES_MAX,
+    LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX, STEP_CPU_MS_MAX,
+    STEP_MEMORY_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+};
+use crate::run::{Effects, LogLevel, LogLine, SecretUse};
+use crate::workflow::Scope;
+
+/// The data of one instance. Capabilities are functions of it.
+pub struct Guest {
+    /// What the call that is being carried out may use and has done.
+    pub call: CallContext,
+    bounds: Bounds,
+    cpu_ticks: u64,
+    table: ResourceTable,
+    /// Made when the guest first uses it: many never do.
+    wasi: Option<(WasiCtx, MemoryOutputPipe)>,
+}
+
+/// What a call may use, and what it has done.
+#[derive(Default)]
+pub struct CallContext {
+    /// Whose call it is.
+    pub kind: CallKind,
+    /// Variables, for nodes.
+    pub scope: Option<Arc<dyn Scope + Send + Sync>>,
+    /// Texts in the config that stand for secrets.
+    pub secrets: Vec<SecretUse>,
+    /// Where secrets are.
+    pub vault: Option<Arc<dyn SecretSource>>,
+    /// Who sent the request, for triggers.
+    pub remote_address: Option<Box<str>>,
+    /// What it did to its run.
+    pub effects: Effects,
+    /// What it logged.
+    pub log: Log,
+}
+
+/// Whose call it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CallKind {
+    /// A question about the component itself or about a config. Nothing is granted.
+    #[default]
+    Describe,
+    /// A step.
+    Node,
+    /// A trigger.
+    Trigger,
+}
+
+/// Where the host's capabilities get secrets from.
+pub trait SecretSource: Send + Sync {
+    /// The secret with a name; none if there is none (any more).
+    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
+
+    /// Whether somebody at this address may still guess at this secret.
+    fn may_guess(&self, name: &str, remote_address: Option<&str>) -> bool;
+
+    /// Somebody at this address guessed wrong.
+    fn guessed_wrong(&self, name: &str, remote_address: Option<&str>);
+}
+
+/// Log lines within their bounds.
+#[derive(Default)]
+pub struct Log {
+    /// The lines that were kept.
+    pub lines: Vec<LogLine>,
+    /// How many were not.
+    pub dropped: u32,
+    bytes: usize,
+}
+
+impl Log {
+    /// Adds a line without its control characters, cut at its bound, or counts it as dropped.
+    pub fn add(&mut self, level: LogLevel, message: &str) {
+        if self.lines.len() >= LOG_LINES_MAX || self.bytes >= LOG_BYTES_MAX {
+            self.dropped = self.dropped.saturating_add(1);
+            return;
+        }
+        let room = LOG_LINE_BYTES_MAX.min(LOG_BYTES_MAX - self.bytes);
+        let cut = message.floor_char_boundary(room);
+        let message: String = message[..cut].chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect();
+        self.bytes += message.len();
+        self.lines.push(LogLine { level, message: message.into() });
+    }
+}
+
+/// What stopped a guest, beside its own traps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Exceeded {
+    #[default]
+    Nothing,
+    Memory,
+    Table,
+    Cpu,
+}
+
+#[derive(Default)]
+struct Bounds {
+    exceeded: Exceeded,
+    memory_bytes: usize,
+}
+
+impl Guest {
+    /// A store for a new instance.
+    pub(super) fn store(engine: &Engine) -> Store<Self> {
+        let guest = Self { call: CallContext::default(), bounds: Bounds::default(), cpu_ticks: 0, table: table(), wasi: None };
+        let mut store = Store::new(engine.wasmtime(), guest);
+        store.limiter(|guest| &mut guest.bounds);
+        store.set_hostcall_fuel(CALL_BYTES_MAX);
+        store.set_max_component_handles(RESOURCE_HANDLES_MAX);
+        store.set_epoch_deadline(1);
+        // Each tick that finds the guest computing counts, and lets other tasks go first. Waiting in the host costs at
+        // most one tick, so the budget is one of CPU time.
+        store.epoch_deadline_callback(|mut store| {
+            let guest = store.data_mut();
+            guest.cpu_ticks += 1;
+            if guest.cpu_ticks > STEP_CPU_MS_MAX / EPOCH_TICK_MS {
+                guest.bounds.exceeded = Exceeded::Cpu;
+                return Ok(UpdateDeadline::Interrupt);
+            }
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store
+    }
+
+    /// Begins another call: what the one before used and did is gone.
+    pub(super) fn begin(&mut self, call: CallContext) {
+        self.call = call;
+        self.cpu_ticks = 0;
+    }
+
+    /// What the call did, with what it wrote to its standard output and error as log lines.
+    pub(super) fn finish(&mut self) -> CallContext {
+        let mut call = std::mem::take(&mut self.call);
+        if let Some((_, output)) = &self.wasi {
+            let written = output.contents();
+            if !written.is_empty() {
+                for line in String::from_utf8_lossy(&written).lines().filter(|line| !line.trim().is_empty()) {
+                    call.log.add(LogLevel::Info, line);
+                }
+                // The pipe cannot be emptied; a new one is made at the next use.
+                self.wasi = None;
+            }
+        }
+        call
+    }
+
+    pub(super) fn exceeded(&self) -> Exceeded {
+        self.bounds.exceeded
+    }
+
+    /// The most memory that it had.
+    pub fn memory_bytes(&self) -> usize {
+        self.bounds.memory_bytes
+    }
+}
+
+fn table() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(RESOURCE_HANDLES_MAX);
+    table
+}
+
+impl ResourceLimiter for Bounds {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let total = self.memory_bytes + desired.saturating_sub(current);
+        if total > STEP_MEMORY_BYTES_MAX {
+            self.exceeded = Exceeded::Memory;
+            return Err(wasmtime::Error::msg("memory limit"));
+        }
+        self.memory_bytes = total;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > STEP_TABLE_ELEMENTS_MAX {
+            self.exceeded = Exceeded::Table;
+            return Err(wasmtime::Error::msg("table limit"));
+        }
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        CORE_INSTANCES_PER_COMPONENT_MAX as usize
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_PER_COMPONENT_MAX as usize
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_PER_COMPONENT_MAX as usize
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (ctx, _) = self.wasi.get_or_insert_with(empty_wasi);
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}
+
+/// Clocks that are coarse, random numbers, and an output that becomes log lines; no files, environment or network.
+fn empty_wasi() -> (WasiCtx, MemoryOutputPipe) {
+    let output = MemoryOutputPipe::new(LOG_BYTES_MAX);
+    let wasi = WasiCtx::builder()
+        .stdout(output.clone())
+        .stderr(output.clone())
+        .wall_clock(CoarseClock)
+        .monotonic_clock(CoarseMonotonicClock(Instant::now()))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .max_random_size(RANDOM_BYTES_MAX)
+        .build();
+    (wasi, output)
+}
+
+/// A clock too coarse to time the host's caches with.
+struct CoarseClock;
+
+impl HostWallClock for CoarseClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(GUEST_CLOCK_RESOLUTION_MS)
+    }
+
+    fn now(&self) -> Duration {
+        coarse(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+}
+
+struct CoarseMonotonicClock(Instant);
+
+impl HostMonotonicClock for CoarseMonotonicClock {
+    fn resolution(&self) -> u64 {
+        GUEST_CLOCK_RESOLUTION_MS * 1_000_000
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(coarse(self.0.elapsed()).as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+fn coarse(time: Duration) -> Duration {
+    let resolution = u128::from(GUEST_CLOCK_RESOLUTION_MS);
+    let millis = time.as_millis() / resolution * resolution;
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}

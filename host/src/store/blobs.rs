@@ -1,0 +1,53 @@
+//! Files named by what is in them: plugins, and values too large for the engine.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::digest::Digest;
+
+/// A folder of files named by their digests.
+pub struct Blobs(PathBuf);
+
+impl Blobs {
+    /// Opens a folder, making it if there is none, and removes what an interrupted write left behind.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(Error::io(path))?;
+        for entry in fs::read_dir(path).map_err(Error::io(path))? {
+            let entry = entry.map_err(Error::io(path))?.path();
+            if entry.extension().is_some_and(|extension| extension == "part") {
+                fs::remove_file(&entry).map_err(Error::io(&entry))?;
+            }
+        }
+        Ok(Self(path.to_owned()))
+    }
+
+    /// Keeps some bytes; durable when it returns. Blocks. Equal bytes are kept once.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, Error> {
+        let digest = Digest::of(bytes);
+        let path = self.path(&digest);
+        if path.exists() {
+            return Ok(digest);
+        }
+        let mut random = [0; 8];
+        getrandom::fill(&mut random).expect("the system has random numbers");
+        let part = self.0.join(format!("{}.part", hex::encode(random)));
+        let mut file = File::create_new(&part).map_err(Error::io(&part))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&part))?;
+        fs::rename(&part, &path).map_err(Error::io(&path))?;
+        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(Error::io(&self.0))?;
+        Ok(digest)
+    }
+
+    /// The bytes with a digest. Blocks. What does not have its digest any more is damage.
+    pub fn get(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let path = self.path(digest);
+        let bytes = fs::read(&path).map_err(Error::io(&path))?;
+        if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(Error::Corrupt(path.display().to_string())) }
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.0.join(digest.hex())
+    }
+}

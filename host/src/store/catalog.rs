@@ -1,0 +1,217 @@
+//! Workflows with their drafts and revisions, and installed plugins.
+
+use std::collections::BTreeMap;
+
+use semver::Version;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::kv::Order;
+use super::record::{Batch, Raw};
+use super::{Error, Store, keys};
+use crate::digest::Digest;
+use crate::workflow::{Definition, Key};
+
+/// What lists of workflows show.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkflowHead {
+    /// Its key.
+    pub key: Key,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The number of its newest revision; 0 before the first.
+    pub latest_revision: u32,
+    /// The revision that events start; none while it is paused.
+    pub active_revision: Option<u32>,
+    /// When it was made, in milliseconds since 1970.
+    pub created_ms: u64,
+    /// When its draft or its active revision last changed.
+    pub updated_ms: u64,
+}
+
+/// A definition that is being worked on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Draft {
+    /// The definition.
+    pub definition: Definition,
+    /// When it was saved, in milliseconds since 1970.
+    pub saved_ms: u64,
+}
+
+/// A published definition. Never changes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    /// The workflow.
+    pub workflow: Key,
+    /// From 1.
+    pub number: u32,
+    /// The definition.
+    pub definition: Definition,
+    /// For each type as the definition names it: the plugin that carries it out.
+    pub pins: BTreeMap<String, Pin>,
+    /// Who published it.
+    pub author: String,
+    /// Why, in the author's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// When, in milliseconds since 1970.
+    pub published_ms: u64,
+}
+
+/// The exact plugin that carries out a type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// `vendor/name`.
+    pub plugin: String,
+    /// Its version, for people.
+    pub version: Version,
+    /// Its digest, which is what counts.
+    pub digest: Digest,
+    /// The type's name within the plugin.
+    pub name: String,
+}
+
+/// An installed plugin.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PluginRecord {
+    /// `vendor/name`.
+    pub name: String,
+    /// Its version.
+    pub version: Version,
+    /// The digest of its component; the bytes are a blob.
+    pub digest: Digest,
+    /// What the component said of itself when it was installed.
+    pub description: Value,
+    /// When it was installed, in milliseconds since 1970.
+    pub installed_ms: u64,
+}
+
+impl Store {
+    /// Workflows by key, beginning after one.
+    pub fn workflows(&self, after: Option<&Key>, limit: usize) -> Result<Vec<WorkflowHead>, Error> {
+        let after = after.map(keys::workflow);
+        let pairs = self.scan(keys::WORKFLOWS, after.as_deref(), Order::Ascending, limit)?;
+        pairs.iter().map(|(_, bytes)| decode(bytes)).collect()
+    }
+
+    /// A workflow's head.
+    pub fn workflow(&self, key: &Key) -> Result<Option<WorkflowHead>, Error> {
+        Ok(self.get(&keys::workflow(key))?.map(|(_, head)| head))
+    }
+
+    /// A workflow's draft and its ETag.
+    pub fn draft(&self, key: &Key) -> Result<Option<(Draft, Digest)>, Error> {
+        let Some(bytes) = self.read(&keys::draft(key))? else { return Ok(None) };
+        Ok(Some((decode(&bytes)?, Digest::of(&bytes))))
+    }
+
+    /// Saves a workflow's draft, making the workflow if it is new, and returns the draft's ETag. With `expected` only
+    /// if the draft still has that one.
+    pub async fn save_draft(&self, draft: &Draft, expected: Option<&Digest>) -> Result<Digest, Error> {
+        let key = &draft.definition.key;
+        let old_draft = self.read_raw(&keys::draft(key))?;
+        let old_head = self.get::<WorkflowHead>(&keys::workflow(key))?;
+        if let Some(expected) = expected
+            && old_draft.as_ref().is_none_or(|(_, bytes)| Digest::of(bytes) != *expected)
+        {
+            return Err(Error::Conflict);
+        }
+        let mut head = old_head.as_ref().map_or_else(
+            || WorkflowHead {
+                key: key.clone(),
+                title: None,
+                latest_revision: 0,
+                active_revision: None,
+                created_ms: draft.saved_ms,
+                updated_ms: draft.saved_ms,
+            },
+            |(_, head)| head.clone(),
+        );
+        head.title.clone_from(&draft.definition.title);
+        head.updated_ms = draft.saved_ms;
+
+        let bytes = encode(draft)?;
+        let mut batch = Batch::default();
+        batch.expect(&keys::draft(key), old_draft.as_ref().map(|(raw, _)| raw));
+        batch.replace(&keys::draft(key), &bytes, old_draft.as_ref().map(|(raw, _)| raw));
+        put_head(&mut batch, &head, old_head.as_ref().map(|(raw, _)| raw))?;
+        self.commit(batch).await?;
+        Ok(Digest::of(&bytes))
+    }
+
+    /// Stores a revision. Its number must be the one after the newest.
+    pub async fn publish(&self, revision: &Revision) -> Result<(), Error> {
+        let key = &revision.workflow;
+        let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
+        if revision.number != head.latest_revision + 1 {
+            return Err(Error::Conflict);
+        }
+        head.latest_revision = revision.number;
+        let mut batch = Batch::default();
+        batch.put(&keys::revision(key, revision.number), &encode(revision)?);
+        put_head(&mut batch, &head, Some(&old))?;
+        self.commit(batch).await
+    }
+
+    /// A workflow's revision.
+    pub fn revision(&self, key: &Key, number: u32) -> Result<Option<Revision>, Error> {
+        Ok(self.get(&keys::revision(key, number))?.map(|(_, revision)| revision))
+    }
+
+    /// A workflow's revisions, newest first, older than one.
+    pub fn revisions(&self, key: &Key, before: Option<u32>, limit: usize) -> Result<Vec<Revision>, Error> {
+        let before = before.map(|number| keys::revision(key, number));
+        let pairs = self.scan(&keys::revisions(key), before.as_deref(), Order::Descending, limit)?;
+        pairs.iter().map(|(_, bytes)| decode(bytes)).collect()
+    }
+
+    /// Makes a revision the active one, or pauses the workflow.
+    pub async fn activate(&self, key: &Key, revision: Option<u32>, now_ms: u64) -> Result<WorkflowHead, Error> {
+        let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
+        head.active_revision = revision;
+        head.updated_ms = now_ms;
+        let mut batch = Batch::default();
+        put_head(&mut batch, &head, Some(&old))?;
+        self.commit(batch).await?;
+        Ok(head)
+    }
+
+    /// Stores an installed plugin, whose component is already a blob.
+    pub async fn put_plugin(&self, plugin: &PluginRecord) -> Result<(), Error> {
+        let key = keys::plugin(&plugin.name, &plugin.version);
+        let old = self.read_raw(&key)?.map(|(raw, _)| raw);
+        let mut batch = Batch::default();
+        batch.expect(&key, old.as_ref());
+        batch.replace(&key, &encode(plugin)?, old.as_ref());
+        self.commit(batch).await
+    }
+
+    /// Every installed plugin.
+    pub fn plugins(&self) -> Result<Vec<PluginRecord>, Error> {
+        let pairs = self.scan(keys::PLUGINS, None, Order::Ascending, usize::MAX)?;
+        pairs.iter().map(|(_, bytes)| decode(bytes)).collect()
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<(Raw, T)>, Error> {
+        let Some((raw, bytes)) = self.read_raw(key)? else { return Ok(None) };
+        Ok(Some((raw, decode(&bytes)?)))
+    }
+}
+
+fn put_head(batch: &mut Batch, head: &WorkflowHead, old: Option<&Raw>) -> Result<(), Error> {
+    let key = keys::workflow(&head.key);
+    batch.expect(&key, old);
+    batch.replace(&key, &encode(head)?, old);
+    Ok(())
+}
+
+/// As JSON: these records are small, are read by people in need, and hold documents of any shape.
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(value).map_err(|error| Error::Engine(format!("encoding: {error}")))
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(bytes).map_err(|error| Error::Corrupt(format!("a record cannot be read: {error}")))
+}

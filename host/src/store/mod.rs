@@ -1,0 +1,148 @@
+//! What is kept: workflows, revisions, runs and their journals, plugins, secrets.
+//!
+//! The only module that says `sled`. From below: [`kv`] is what an engine must offer (sled, or memory for tests);
+//! `writer` turns many commits into one flush; `record` puts values of any size into an engine that wants small ones;
+//! the other files say what is kept under which keys. No method returns before what it wrote is durable.
+
+mod blobs;
+mod catalog;
+mod keys;
+pub mod kv;
+mod memory;
+mod record;
+mod runs;
+mod secrets;
+mod sled;
+mod writer;
+
+use kv::Order;
+use record::{Batch, Raw};
+use std::path::Path;
+use std::sync::Arc;
+
+pub use self::sled::SledKv;
+pub use blobs::Blobs;
+pub use catalog::{Draft, Pin, PluginRecord, Revision, WorkflowHead};
+pub use kv::{Kv, Precondition};
+pub use memory::MemoryKv;
+pub use runs::{Appended, DedupKey, RunFilter, RunHead, Segment};
+pub use secrets::SealedSecret;
+use writer::Writer;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was read before writing has changed meanwhile; read again and try again.
+    #[error("it was changed by somebody else meanwhile")]
+    Conflict,
+    /// What is stored is not what was written.
+    #[error("the store is damaged: {0}; run `weft store verify`")]
+    Corrupt(String),
+    /// The data folder was written by a later version of Weft.
+    #[error("the data folder has format {found}, and this version of Weft reads formats up to {known}: use a newer Weft")]
+    NewerFormat {
+        /// The folder's format.
+        found: u32,
+        /// The newest format that this version knows.
+        known: u32,
+    },
+    /// Another process has the data folder open.
+    #[error("another process has {0} open; one data folder serves one host")]
+    Locked(String),
+    /// A file or the engine could not be read or written.
+    #[error("{0}: {1}")]
+    Io(String, #[source] std::io::Error),
+    /// The engine reported an error of its own.
+    #[error("storage engine: {0}")]
+    Engine(String),
+    /// The store was closed, or its writer has stopped after an error.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl Error {
+    pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.display().to_string();
+        move |error| Self::Io(path, error)
+    }
+}
+
+/// Everything that Weft keeps. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    writer: Arc<Writer>,
+    kv: Arc<dyn Kv>,
+    blobs: Arc<Blobs>,
+}
+
+/// The format of what is stored. Raised when an older Weft could not read what this one writes.
+const FORMAT: u32 = 1;
+
+impl Store {
+    /// Opens the store of a data folder, making it if there is none.
+    ///
+    /// `on_fatal` is called, from the writer's thread, when the engine could not write: what is in memory and what is
+    /// on disk may differ from then on, so the process must end.
+    pub fn open(data: &Path, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
+        let kv = SledKv::open(&data.join("store"))?;
+        Self::over(Arc::new(kv), Blobs::open(&data.join("blobs"))?, on_fatal)
+    }
+
+    /// A store over any engine.
+    pub fn over(kv: Arc<dyn Kv>, blobs: Blobs, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
+        let store = Self { writer: Arc::new(Writer::start(kv.clone(), on_fatal)), kv, blobs: Arc::new(blobs) };
+        match store.read(keys::FORMAT)? {
+            Some(bytes) => {
+                let found = bytes.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| Error::Corrupt("format".into()))?;
+                if found > FORMAT {
+                    return Err(Error::NewerFormat { found, known: FORMAT });
+                }
+            }
+            None => {
+                let mut batch = Batch::default();
+                batch.put(keys::FORMAT, &FORMAT.to_be_bytes());
+                store.writer.commit_blocking(batch)?;
+            }
+        }
+        Ok(store)
+    }
+
+    /// The content-addressed files beside the engine.
+    pub fn blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Waits for everything that was handed to the store, then stops its writer.
+    pub fn close(&self) {
+        self.writer.stop();
+    }
+
+    async fn commit(&self, mut batch: Batch) -> Result<(), Error> {
+        let files = batch.take_blobs();
+        if !files.is_empty() {
+            let blobs = self.blobs.clone();
+            let write = move || files.iter().try_for_each(|bytes| blobs.put(bytes).map(|_| ()));
+            tokio::task::spawn_blocking(write).await.unwrap_or(Err(Error::Closed))?;
+        }
+        self.writer.commit(batch).await
+    }
+
+    /// Reads block, for microseconds when the page is cached: what reads much does so off the async threads.
+    fn read(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, Error> {
+        record::read(&*self.kv, &self.blobs, key)
+    }
+
+    fn read_raw(&self, key: &[u8]) -> Result<Option<(Raw, bytes::Bytes)>, Error> {
+        record::read_raw(&*self.kv, &self.blobs, key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, Error> {
+        record::scan(&*self.kv, &self.blobs, prefix, after, order, limit)
+    }
+}

@@ -1,0 +1,194 @@
+//! Values of any size in an engine that wants small ones, each with a checksum.
+//!
+//! A value begins with its form and a CRC-32C over its key, form and content:
+//!
+//! | form | content |
+//! |---|---|
+//! | 1 inline | the bytes, up to 8 KiB less the head |
+//! | 2 split | the length (u32); the bytes stand in pieces under `c` + key + number (u16), up to 256 KiB |
+//! | 3 piece | a part of a split value |
+//! | 4 blob | the digest of a file |
+//!
+//! A value and its pieces are always in one batch. Numbers are big-endian.
+
+use bytes::Bytes;
+
+use super::Error;
+use super::blobs::Blobs;
+use super::keys;
+use super::kv::{Kv, Op, Order, Precondition, VALUE_BYTES_MAX};
+use crate::digest::Digest;
+use crate::limits::STORE_SPLIT_BYTES_MAX;
+
+const HEAD_BYTES: usize = 5;
+const PIECE_BYTES: usize = VALUE_BYTES_MAX - HEAD_BYTES;
+
+const INLINE: u8 = 1;
+const SPLIT: u8 = 2;
+const PIECE: u8 = 3;
+const BLOB: u8 = 4;
+
+/// Writes that become durable together or not at all.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Values for files, which are written before the batch that refers to them.
+    blobs: Vec<Bytes>,
+    preconditions: Vec<Precondition>,
+    ops: Vec<Op>,
+    bytes: usize,
+}
+
+/// A stored value with its head, as the engine has it: what a precondition compares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Raw(Vec<u8>);
+
+impl Batch {
+    /// Sets the value of a key that has none yet, or whose value is and stays small.
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.replace(key, value, None);
+    }
+
+    /// Sets the value of a key that has `old` now.
+    pub(super) fn replace(&mut self, key: &[u8], value: &[u8], old: Option<&Raw>) {
+        let pieces = if value.len() <= PIECE_BYTES {
+            self.push(key.to_vec(), INLINE, value);
+            0
+        } else if value.len() <= STORE_SPLIT_BYTES_MAX {
+            let length = u32::try_from(value.len()).expect("bounded by STORE_SPLIT_BYTES_MAX");
+            self.push(key.to_vec(), SPLIT, &length.to_be_bytes());
+            for (number, piece) in value.chunks(PIECE_BYTES).enumerate() {
+                self.push(keys::piece(key, number), PIECE, piece);
+            }
+            pieces(value.len())
+        } else {
+            self.push(key.to_vec(), BLOB, Digest::of(value).as_bytes());
+            self.blobs.push(Bytes::copy_from_slice(value));
+            0
+        };
+        self.remove_pieces(key, old, pieces);
+    }
+
+    /// Removes a key that has `old` now.
+    pub(super) fn remove(&mut self, key: &[u8], old: Option<&Raw>) {
+        self.ops.push(Op::Remove(key.to_vec()));
+        self.remove_pieces(key, old, 0);
+    }
+
+    /// Everything is written only if this key has no value.
+    pub(super) fn expect_absent(&mut self, key: &[u8]) {
+        self.preconditions.push(Precondition::Absent(key.to_vec()));
+    }
+
+    /// Everything is written only if this key still has the value that was read; none: only if it has no value.
+    pub(super) fn expect(&mut self, key: &[u8], raw: Option<&Raw>) {
+        self.preconditions.push(match raw {
+            Some(raw) => Precondition::Equals(key.to_vec(), raw.0.clone()),
+            None => Precondition::Absent(key.to_vec()),
+        });
+    }
+
+    /// The values for files, to be written before the rest.
+    pub(super) fn take_blobs(&mut self) -> Vec<Bytes> {
+        std::mem::take(&mut self.blobs)
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Precondition>, Vec<Op>, usize) {
+        (self.preconditions, self.ops, self.bytes)
+    }
+
+    fn push(&mut self, key: Vec<u8>, form: u8, content: &[u8]) {
+        let mut value = Vec::with_capacity(HEAD_BYTES + content.len());
+        value.push(form);
+        value.extend(checksum(&key, form, content).to_be_bytes());
+        value.extend(content);
+        self.bytes += key.len() + value.len();
+        self.ops.push(Op::Put(key, value));
+    }
+
+    /// Pieces of the old value that the new one, with `kept` pieces, does not overwrite.
+    fn remove_pieces(&mut self, key: &[u8], old: Option<&Raw>, kept: usize) {
+        if let Some([SPLIT, _, _, _, _, length @ ..]) = old.map(|old| &*old.0)
+            && let Ok(length) = <[u8; 4]>::try_from(length)
+        {
+            let count = pieces(u32::from_be_bytes(length) as usize);
+            self.ops.extend((kept..count).map(|number| Op::Remove(keys::piece(key, number))));
+        }
+    }
+}
+
+fn pieces(length: usize) -> usize {
+    length.div_ceil(PIECE_BYTES)
+}
+
+fn checksum(key: &[u8], form: u8, content: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(key), &[form]), content)
+}
+
+/// The value of a key.
+pub(super) fn read(kv: &dyn Kv, blobs: &Blobs, key: &[u8]) -> Result<Option<Bytes>, Error> {
+    Ok(read_raw(kv, blobs, key)?.map(|(_, value)| value))
+}
+
+/// The value of a key, and what a precondition compares.
+pub(super) fn read_raw(kv: &dyn Kv, blobs: &Blobs, key: &[u8]) -> Result<Option<(Raw, Bytes)>, Error> {
+    let Some(value) = kv.get(key)? else { return Ok(None) };
+    let content = unwrap(kv, blobs, key, &value)?;
+    Ok(Some((Raw(value), content)))
+}
+
+/// Keys and values under a prefix.
+pub(super) fn scan(
+    kv: &dyn Kv,
+    blobs: &Blobs,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    order: Order,
+    limit: usize,
+) -> Result<Vec<(Vec<u8>, Bytes)>, Error> {
+    let pairs = kv.scan(prefix, after, order, limit)?;
+    pairs
+        .into_iter()
+        .map(|(key, value)| {
+            let content = unwrap(kv, blobs, &key, &value)?;
+            Ok((key, content))
+        })
+        .collect()
+}
+
+fn unwrap(kv: &dyn Kv, blobs: &Blobs, key: &[u8], value: &[u8]) -> Result<Bytes, Error> {
+    let (form, content) = open(key, value)?;
+    match form {
+        INLINE => Ok(Bytes::copy_from_slice(content)),
+        SPLIT => {
+            let length = content.try_into().map(u32::from_be_bytes).map_err(|_| damaged(key))? as usize;
+            let mut whole = Vec::with_capacity(length);
+            for number in 0..pieces(length) {
+                let key = keys::piece(key, number);
+                let piece = kv.get(&key)?.ok_or_else(|| damaged(&key))?;
+                match open(&key, &piece)? {
+                    (PIECE, content) => whole.extend(content),
+                    _ => return Err(damaged(&key)),
+                }
+            }
+            if whole.len() == length { Ok(whole.into()) } else { Err(damaged(key)) }
+        }
+        BLOB => {
+            let digest = content.try_into().map(Digest::from_bytes).map_err(|_| damaged(key))?;
+            Ok(blobs.get(&digest)?.into())
+        }
+        _ => Err(damaged(key)),
+    }
+}
+
+fn open<'a>(key: &[u8], value: &'a [u8]) -> Result<(u8, &'a [u8]), Error> {
+    let [form, c0, c1, c2, c3, content @ ..] = value else { return Err(damaged(key)) };
+    if u32::from_be_bytes([*c0, *c1, *c2, *c3]) == checksum(key, *form, content) {
+        Ok((*form, content))
+    } else {
+        Err(damaged(key))
+    }
+}
+
+fn damaged(key: &[u8]) -> Error {
+    Error::Corrupt(format!("the value of key {} has a wrong checksum or form", hex::encode(key)))
+}

@@ -1,0 +1,142 @@
+//! The sled engine. Rules that keep it from losing data, each found by killing processes and cutting power:
+//!
+//! 1. One database, written by one thread, many commits to one flush; never `flush_async`, which deadlocks.
+//! 2. `flush` does not reach the disk (it is `sync_file_range`): `fdatasync` on our own descriptor after it, and only
+//!    then is anything acknowledged.
+//! 3. A half-written snapshot is read as the newest one at the next open: such files are removed before.
+//! 4. Values above 8 KiB become files that are never flushed: they are refused here and split above.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use super::kv::{KEY_BYTES_MAX, Kv, Op, Order, Pair, VALUE_BYTES_MAX};
+use crate::limits::STORE_CACHE_BYTES;
+
+/// A sled database in a folder.
+pub struct SledKv {
+    db: ::sled::Db,
+    /// Our own descriptor of sled's file, to flush it for real.
+    file: File,
+    path: PathBuf,
+}
+
+impl SledKv {
+    /// Opens a folder's database, making it if there is none.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        std::fs::create_dir_all(path).map_err(Error::io(path))?;
+        remove_half_written_snapshots(path)?;
+        let db = match open_db(path) {
+            Err(::sled::Error::Corruption { .. }) => {
+                // The log alone says everything; a snapshot only makes opening quicker.
+                tracing::warn!(path = %path.display(), "the snapshot is damaged; replaying the whole log");
+                set_snapshots_aside(path)?;
+                open_db(path)
+            }
+            other => other,
+        };
+        let db = db.map_err(|error| match error {
+            ::sled::Error::Io(error) if error.kind() == std::io::ErrorKind::Other || error.raw_os_error() == Some(11) => {
+                Error::Locked(path.display().to_string())
+            }
+            ::sled::Error::Corruption { .. } => {
+                Error::Corrupt(format!("{} cannot be opened even without its snapshots; restore it from a copy", path.display()))
+            }
+            error => engine(&error),
+        })?;
+        let file = path.join("db");
+        let file = File::open(&file).map_err(Error::io(&file))?;
+        Ok(Self { db, file, path: path.to_owned() })
+    }
+}
+
+fn open_db(path: &Path) -> Result<::sled::Db, ::sled::Error> {
+    ::sled::Config::new().path(path).cache_capacity(STORE_CACHE_BYTES).flush_every_ms(None).open()
+}
+
+fn snapshots(path: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
+        let entry = entry.map_err(Error::io(path))?;
+        if entry.file_name().to_string_lossy().starts_with("snap.") {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+fn remove_half_written_snapshots(path: &Path) -> Result<(), Error> {
+    for snapshot in snapshots(path)? {
+        if snapshot.extension().is_some_and(|extension| extension == "generating") {
+            std::fs::remove_file(&snapshot).map_err(Error::io(&snapshot))?;
+        }
+    }
+    Ok(())
+}
+
+fn set_snapshots_aside(path: &Path) -> Result<(), Error> {
+    let aside = path.join("damaged");
+    std::fs::create_dir_all(&aside).map_err(Error::io(&aside))?;
+    for snapshot in snapshots(path)? {
+        let name = snapshot.file_name().unwrap_or_default();
+        std::fs::rename(&snapshot, aside.join(name)).map_err(Error::io(&snapshot))?;
+    }
+    Ok(())
+}
+
+fn engine(error: &::sled::Error) -> Error {
+    Error::Engine(error.to_string())
+}
+
+impl Kv for SledKv {
+    fn apply(&self, ops: Vec<Op>) -> Result<(), Error> {
+        let mut batch = ::sled::Batch::default();
+        for op in ops {
+            assert!(op.key().len() <= KEY_BYTES_MAX, "a key of {} bytes", op.key().len());
+            match op {
+                Op::Put(key, value) => {
+                    assert!(value.len() <= VALUE_BYTES_MAX, "a value of {} bytes", value.len());
+                    batch.insert(key, value);
+                }
+                Op::Remove(key) => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch).map_err(|error| engine(&error))?;
+        self.db.flush().map_err(|error| engine(&error))?;
+        self.file.sync_data().map_err(Error::io(&self.path))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let value = self.db.get(key).map_err(|error| engine(&error))?;
+        Ok(value.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, order: Order, limit: usize) -> Result<Vec<Pair>, Error> {
+        use std::ops::Bound;
+        let end = end_of(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        let after = after.map(|after| Bound::Excluded(after.to_vec()));
+        let range = match order {
+            Order::Ascending => (after.unwrap_or_else(|| Bound::Included(prefix.to_vec())), end),
+            Order::Descending => (Bound::Included(prefix.to_vec()), after.unwrap_or(end)),
+        };
+        let pairs = self.db.range::<Vec<u8>, _>(range);
+        let collect = |pairs: &mut dyn Iterator<Item = ::sled::Result<(::sled::IVec, ::sled::IVec)>>| {
+            pairs
+                .take(limit)
+                .map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(|error| engine(&error)))
+                .collect()
+        };
+        match order {
+            Order::Ascending => collect(&mut { pairs }),
+            Order::Descending => collect(&mut pairs.rev()),
+        }
+    }
+}
+
+/// The smallest key above all that begin with a prefix; none when there is no such key.
+pub(super) fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}

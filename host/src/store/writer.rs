@@ -1,0 +1,125 @@
+//! One thread that writes: it takes what has been handed in meanwhile, checks it, and makes all of it durable at once.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::Error;
+use super::kv::{Kv, Op, Precondition};
+use super::record::Batch;
+use crate::limits::{COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX};
+
+pub(super) struct Writer {
+    sender: Mutex<Option<Sender<Request>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Request {
+    batch: Batch,
+    done: oneshot::Sender<Result<(), Error>>,
+}
+
+impl Writer {
+    pub(super) fn start(kv: Arc<dyn Kv>, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Self {
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new()
+            .name("weft-store".into())
+            .spawn(move || {
+                if let Err(error) = write_groups(&*kv, &receiver) {
+                    on_fatal(&error);
+                }
+            })
+            .expect("the system can start a thread when the host starts");
+        Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) }
+    }
+
+    pub(super) async fn commit(&self, batch: Batch) -> Result<(), Error> {
+        self.send(batch)?.await.unwrap_or(Err(Error::Closed))
+    }
+
+    pub(super) fn commit_blocking(&self, batch: Batch) -> Result<(), Error> {
+        self.send(batch)?.blocking_recv().unwrap_or(Err(Error::Closed))
+    }
+
+    fn send(&self, batch: Batch) -> Result<oneshot::Receiver<Result<(), Error>>, Error> {
+        let (done, receiver) = oneshot::channel();
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.as_ref().ok_or(Error::Closed)?.send(Request { batch, done }).map_err(|_| Error::Closed)?;
+        Ok(receiver)
+    }
+
+    pub(super) fn stop(&self) {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Until every sender is gone or the engine fails.
+fn write_groups(kv: &dyn Kv, receiver: &Receiver<Request>) -> Result<(), Error> {
+    while let Ok(first) = receiver.recv() {
+        let mut group = Group::default();
+        group.take(kv, first)?;
+        while group.waiting.len() < COMMIT_GROUP_BATCHES_MAX
+            && group.bytes < COMMIT_GROUP_BYTES_MAX
+            && let Ok(next) = receiver.try_recv()
+        {
+            group.take(kv, next)?;
+        }
+        group.write(kv)?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Group {
+    /// The newest write of each key; later batches see earlier ones.
+    writes: HashMap<Vec<u8>, Option<Vec<u8>>>,
+    waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    bytes: usize,
+}
+
+impl Group {
+    fn take(&mut self, kv: &dyn Kv, request: Request) -> Result<(), Error> {
+        let (preconditions, ops, bytes) = request.batch.into_parts();
+        for precondition in &preconditions {
+            if !self.holds(kv, precondition)? {
+                let _ = request.done.send(Err(Error::Conflict));
+                return Ok(());
+            }
+        }
+        for op in ops {
+            match op {
+                Op::Put(key, value) => self.writes.insert(key, Some(value)),
+                Op::Remove(key) => self.writes.insert(key, None),
+            };
+        }
+        self.bytes += bytes;
+        self.waiting.push(request.done);
+        Ok(())
+    }
+
+    fn holds(&self, kv: &dyn Kv, precondition: &Precondition) -> Result<bool, Error> {
+        Ok(match self.writes.get(precondition.key()) {
+            Some(value) => precondition.holds(value.as_deref()),
+            None => precondition.holds(kv.get(precondition.key())?.as_deref()),
+        })
+    }
+
+    fn write(self, kv: &dyn Kv) -> Result<(), Error> {
+        let ops = self.writes.into_iter().map(|(key, value)| match value {
+            Some(value) => Op::Put(key, value),
+            None => Op::Remove(key),
+        });
+        let result = if self.waiting.is_empty() { Ok(()) } else { kv.apply(ops.collect()) };
+        for waiting in self.waiting {
+            let _ = waiting.send(result.as_ref().copied().map_err(|error| Error::Engine(error.to_string())));
+        }
+        result
+    }
+}

@@ -1,0 +1,21 @@
+//! What a workflow *is*: definitions, revisions, variables, checks, differences.
+//!
+//! Pure: no clock, no IO, no await. Everything here is a function of its arguments.
+
+mod definition;
+mod diff;
+mod json;
+mod name;
+mod plan;
+mod schema;
+mod template;
+mod variables;
+
+pub use definition::{Definition, Problem, Step, Trigger};
+pub use diff::{Change, ChangeKind, diff};
+pub use json::{Json, JsonError};
+pub use name::{Key, KeyError, TypeRef};
+pub use plan::{ListId, Plan, PlanStep, StepId};
+pub use schema::{Schema, SchemaError};
+pub use template::Template;
+pub use variables::{Root, Scope, Variable};

@@ -1,0 +1,142 @@
+//! A definition made ready to run: steps and lists by number, configs as templates.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::definition::{Definition, Problem, Step};
+use super::name::Key;
+use super::template::Template;
+
+/// A definition in the form that runs use. Step and list numbers mean something within one plan only.
+#[derive(Debug)]
+pub struct Plan {
+    /// The workflow's key.
+    pub workflow: Key,
+    /// The revision's number; 0 for a draft.
+    pub revision: u32,
+    /// The trigger's type as the definition names it.
+    pub trigger_type: Arc<str>,
+    /// The trigger's config.
+    pub trigger: Template,
+    steps: Vec<PlanStep>,
+    lists: Vec<PlanList>,
+    by_key: HashMap<Key, StepId>,
+}
+
+/// A step by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(u32);
+
+/// A list of steps by its number: the workflow's own or a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ListId(u32);
+
+/// A step made ready to run.
+#[derive(Debug)]
+pub struct PlanStep {
+    /// Its key.
+    pub key: Key,
+    /// Its type as the definition names it.
+    pub type_name: Arc<str>,
+    /// Its config.
+    pub config: Template,
+    /// The list it stands in.
+    pub list: ListId,
+    /// Its place in that list.
+    pub position: usize,
+    branches: HashMap<Box<str>, ListId>,
+}
+
+#[derive(Debug)]
+struct PlanList {
+    steps: Vec<StepId>,
+    /// The step whose branch this is; none for the workflow's own list.
+    owner: Option<StepId>,
+}
+
+impl Plan {
+    /// Makes a definition ready. Problems are those of its templates.
+    pub fn new(definition: &Definition, revision: u32) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let trigger = read(&definition.trigger.config, "/trigger/config", &mut problems);
+        let mut plan = Self {
+            workflow: definition.key.clone(),
+            revision,
+            trigger_type: definition.trigger.r#type.as_str().into(),
+            trigger,
+            steps: Vec::new(),
+            lists: Vec::new(),
+            by_key: HashMap::new(),
+        };
+        plan.add_list(&definition.steps, None, "/steps", &mut problems);
+        if problems.is_empty() { Ok(plan) } else { Err(problems) }
+    }
+
+    fn add_list(&mut self, steps: &[Step], owner: Option<StepId>, at: &str, problems: &mut Vec<Problem>) -> ListId {
+        let list = ListId(number(self.lists.len()));
+        self.lists.push(PlanList { steps: Vec::new(), owner });
+        for (position, step) in steps.iter().enumerate() {
+            let at = format!("{at}/{position}");
+            let id = StepId(number(self.steps.len()));
+            let config = read(&step.config, &format!("{at}/config"), problems);
+            let type_name = step.r#type.as_str().into();
+            self.steps.push(PlanStep { key: step.key.clone(), type_name, config, list, position, branches: HashMap::new() });
+            self.by_key.insert(step.key.clone(), id);
+            for (branch, steps) in &step.branches {
+                let at = format!("{at}/branches/{}", super::definition::escape(branch));
+                let inner = self.add_list(steps, Some(id), &at, problems);
+                self.steps[id.0 as usize].branches.insert(branch.as_str().into(), inner);
+            }
+            self.lists[list.0 as usize].steps.push(id);
+        }
+        list
+    }
+
+    /// The workflow's own list of steps.
+    pub fn root(&self) -> ListId {
+        ListId(0)
+    }
+
+    /// The step at a place in a list; none past its end.
+    pub fn step_at(&self, list: ListId, position: usize) -> Option<StepId> {
+        self.lists[list.0 as usize].steps.get(position).copied()
+    }
+
+    /// A step by its number.
+    pub fn step(&self, id: StepId) -> &PlanStep {
+        &self.steps[id.0 as usize]
+    }
+
+    /// Every step, parents before what is in their branches.
+    pub fn steps(&self) -> impl Iterator<Item = &PlanStep> {
+        self.steps.iter()
+    }
+
+    /// The number of the step with a key.
+    pub fn find(&self, key: &str) -> Option<StepId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The list of steps of a step's branch; none where the definition gives none.
+    pub fn branch(&self, step: StepId, branch: &str) -> Option<ListId> {
+        self.step(step).branches.get(branch).copied()
+    }
+
+    /// The step whose branch a list is; none for the workflow's own.
+    pub fn owner(&self, list: ListId) -> Option<StepId> {
+        self.lists[list.0 as usize].owner
+    }
+}
+
+fn read(config: &Value, at: &str, problems: &mut Vec<Problem>) -> Template {
+    Template::parse(config).unwrap_or_else(|found| {
+        problems.extend(found.into_iter().map(|p| Problem::new(format!("{at}{}", p.pointer), p.message)));
+        Template::empty()
+    })
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("a definition's number of steps is bounded far below 2^32")
+}

@@ -1,0 +1,189 @@
+//! JSON Schemas that plugins give for their configs, and configs checked against them.
+
+use jsonschema::error::ValidationErrorKind;
+use jsonschema::{Keyword, PatternOptions, ValidationError, Validator};
+use serde_json::{Map, Value};
+
+use super::definition::Problem;
+use super::variables::{Root, Variable};
+
+/// A JSON Schema (2020-12) of a config.
+///
+/// A config may hold `{{…}}` wherever its schema wants something else: its value is only known in a run. Such a place
+/// passes. One keyword is added to JSON Schema: `x-weft-secret: true` takes only `{{$secrets.NAME}}`, so that no
+/// secret is ever written into a definition.
+#[derive(Debug)]
+pub struct Schema(Validator);
+
+/// Why a document is not a schema.
+#[derive(Debug, thiserror::Error)]
+#[error("not a JSON Schema: {0}")]
+pub struct SchemaError(String);
+
+impl Schema {
+    /// Reads a schema. References outside the document are refused; nothing is fetched.
+    pub fn parse(schema: &Value) -> Result<Self, SchemaError> {
+        // The linear-time engine: a vendor's pattern must not be able to stop the host.
+        let validator = jsonschema::options()
+            .with_pattern_options(PatternOptions::regex())
+            .with_keyword("x-weft-secret", secret_keyword)
+            .build(schema)
+            .map_err(|error| SchemaError(error.to_string()))?;
+        Ok(Self(validator))
+    }
+
+    /// Everything wrong with a config, by pointers into it.
+    pub fn problems(&self, config: &Value) -> Vec<Problem> {
+        self.0
+            .iter_errors(config)
+            .filter(|error| !excused(error))
+            .map(|error| Problem::new(error.instance_path().as_str(), error.to_string()))
+            .collect()
+    }
+}
+
+/// Whether a value that is only known in a run may still make this right.
+fn excused(error: &ValidationError<'_>) -> bool {
+    use ValidationErrorKind as Kind;
+    let instance = error.instance();
+    match error.kind() {
+        Kind::Custom { .. } => false,
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+            holds_variables(instance) == Holds::Whole || context.iter().any(|errors| errors.iter().all(excused))
+        }
+        Kind::PropertyNames { error } => excused(error),
+        Kind::Type { .. } => holds_variables(instance) == Holds::Whole,
+        Kind::AdditionalProperties { .. } | Kind::Required { .. } | Kind::UnevaluatedProperties { .. } => {
+            holds_variables(instance) == Holds::Whole || has_variable_key(instance)
+        }
+        Kind::Constant { .. }
+        | Kind::Enum { .. }
+        | Kind::Not { .. }
+        | Kind::Contains
+        | Kind::UniqueItems
+        | Kind::OneOfMultipleValid { .. } => holds_variables(instance) != Holds::Nothing,
+        _ => matches!(holds_variables(instance), Holds::Whole | Holds::Text),
+    }
+}
+
+#[derive(PartialEq)]
+enum Holds {
+    Nothing,
+    /// It is one variable.
+    Whole,
+    /// It is a text with variables in it.
+    Text,
+    /// Something below it is variable.
+    Within,
+}
+
+fn holds_variables(value: &Value) -> Holds {
+    match value {
+        Value::String(text) => match text.find("{{") {
+            Some(0) if text.find("}}") == Some(text.len() - 2) => match Variable::parse(&text[2..text.len() - 2]) {
+                Ok(Some(_)) => Holds::Whole,
+                _ => Holds::Nothing,
+            },
+            Some(_) => Holds::Text,
+            None => Holds::Nothing,
+        },
+        Value::Array(items) if items.iter().any(|item| holds_variables(item) != Holds::Nothing) => Holds::Within,
+        Value::Object(members)
+            if has_variable_key(value) || members.values().any(|member| holds_variables(member) != Holds::Nothing) =>
+        {
+            Holds::Within
+        }
+        _ => Holds::Nothing,
+    }
+}
+
+fn has_variable_key(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| members.keys().any(|key| key.contains("{{")))
+}
+
+struct SecretKeyword;
+
+impl Keyword for SecretKeyword {
+    fn validate<'i>(&self, instance: &'i Value) -> Result<(), ValidationError<'i>> {
+        if self.is_valid(instance) {
+            return Ok(());
+        }
+        Err(ValidationError::custom(
+            "a secret never stands in a definition: store it with `weft secret set NAME` and write {{$secrets.NAME}} here",
+        ))
+    }
+
+    fn is_valid(&self, instance: &Value) -> bool {
+        match instance {
+            Value::String(text) => text
+                .strip_prefix("{{")
+                .and_then(|text| text.strip_suffix("}}"))
+                .and_then(|inner| Variable::parse(inner).ok().flatten())
+                .is_some_and(|variable| matches!(variable.root, Root::Secret(_))),
+            _ => true,
+        }
+    }
+}
+
+fn secret_keyword<'a>(
+    _parent: &'a Map<String, Value>,
+    value: &'a Value,
+    _path: jsonschema::paths::Location,
+) -> Result<Box<dyn Keyword>, ValidationError<'a>> {
+    match value {
+        Value::Bool(true) => Ok(Box::new(SecretKeyword)),
+        _ => Err(ValidationError::custom("x-weft-secret is true or absent")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(schema: Value, config: Value) -> Vec<String> {
+        let schema = Schema::parse(&schema).expect("is a schema");
+        schema.problems(&config).into_iter().map(|problem| problem.pointer).collect()
+    }
+
+    #[test]
+    fn a_variable_may_stand_for_anything() {
+        let schema = json!({
+            "type": "object", "additionalProperties": false, "required": ["n"],
+            "properties": {
+                "n": {"type": "integer", "minimum": 3},
+                "e": {"enum": ["a", "b"]},
+                "o": {"oneOf": [{"type": "object", "properties": {"x": {"type": "boolean"}}, "required": ["x"]}, {"type": "null"}]},
+                "l": {"type": "array", "items": {"type": "number"}, "uniqueItems": true},
+                "s": {"type": "string", "maxLength": 5},
+            }
+        });
+        let good = json!({
+            "n": "{{$context.n}}", "e": "{{$context.e}}", "o": {"x": "{{$context.x}}"},
+            "l": [1, "{{$context.a}}", "{{$context.a}}"], "s": "{{$context.text}}!"
+        });
+        assert_eq!(check(schema.clone(), good), Vec::<String>::new());
+        let bad = json!({"n": "n={{$context.n}}", "e": "c", "o": {"y": 1}, "l": [1, 1], "s": "123456", "z": 1});
+        let mut found = check(schema.clone(), bad);
+        found.sort();
+        assert_eq!(found, ["", "/e", "/l", "/n", "/o", "/s"]);
+        assert_eq!(check(schema, json!({})), [""]);
+    }
+
+    #[test]
+    fn a_secret_is_never_literal() {
+        let schema = json!({"properties": {"secret": {"type": "string", "x-weft-secret": true}}});
+        assert_eq!(check(schema.clone(), json!({"secret": "{{$secrets.github}}"})), Vec::<String>::new());
+        for bad in ["hunter2", "x{{$secrets.github}}", "{{$context.secret}}", ""] {
+            assert_eq!(check(schema.clone(), json!({ "secret": bad })), ["/secret"], "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_schema_is_refused() {
+        assert!(Schema::parse(&json!({"type": "nonsense"})).is_err());
+        assert!(Schema::parse(&json!({"$ref": "https://example.org/schema"})).is_err());
+        assert!(Schema::parse(&json!({"pattern": "(a+)+\\1"})).is_err(), "back references need a backtracking engine");
+    }
+}

@@ -1,0 +1,23 @@
+//! `data`: puts fields together.
+
+use weft_sdk::prelude::*;
+
+/// Makes an object of fields, whose values may be variables.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// The fields by name: the step's result.
+    fields: serde_json::Map<String, Value>,
+}
+
+impl Node for Data {
+    const NAME: &str = "data";
+
+    fn node_type() -> NodeType {
+        NodeType::of::<Self>().category("flow").result::<serde_json::Map<String, Value>>()
+    }
+
+    fn execute(self, _: &Call) -> Answer {
+        done(self.fields)
+    }
+}

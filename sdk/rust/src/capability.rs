@@ -1,0 +1,40 @@
+//! What the host offers. A component imports what it calls, and nothing else.
+
+pub use crate::bindings::weft::plugin::crypto::{Encoding, Hash, Key, SecretKey, hmac, verify_hmac, verify_secret};
+pub use crate::bindings::weft::plugin::log::Level;
+pub use crate::bindings::weft::plugin::variables::Part;
+
+/// Log lines of the step.
+pub mod log {
+    use crate::bindings::weft::plugin::log;
+
+    /// For the node's author.
+    pub fn debug(message: &str) {
+        log::write(log::Level::Debug, message);
+    }
+
+    /// For whoever looks at the run.
+    pub fn info(message: &str) {
+        log::write(log::Level::Info, message);
+    }
+
+    /// Something is odd.
+    pub fn warn(message: &str) {
+        log::write(log::Level::Warn, message);
+    }
+
+    /// Something went wrong.
+    pub fn error(message: &str) {
+        log::write(log::Level::Error, message);
+    }
+}
+
+/// What a step does to its own run.
+pub mod run {
+    pub use crate::bindings::weft::plugin::run::{add_message, respond, set_output, set_result};
+}
+
+/// The run's variables, for parts of a config that keep their `{{…}}`.
+pub mod variables {
+    pub use crate::bindings::weft::plugin::variables::{resolve, slice};
+}
