@@ -1,5 +1,7 @@
 //! Every bound of the host, with its unit and its reason.
 
+use std::time::Duration;
+
 /// Characters of a workflow's, step's, plugin's or type's key: they stand in URLs and in store keys.
 pub const KEY_CHARS_MAX: usize = 64;
 
@@ -61,8 +63,8 @@ pub const STEP_WALL_MS_MAX: u64 = 60_000;
 /// against the cost of a look.
 pub const EPOCH_TICK_MS: u64 = 10;
 
-/// Bytes that one call may hand over to the host in all.
-pub const CALL_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes that a guest may hand over to the host at once: the longest context and what surrounds it.
+pub const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Bytes of a result, of a response's body, of a scope.
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
@@ -108,3 +110,60 @@ pub const SECRET_GUESSES_A_MINUTE_MAX: u32 = 20;
 
 /// Addresses whose wrong guesses are remembered before old ones are forgotten.
 pub const SECRET_GUESSERS_MAX: usize = 10_000;
+
+/// Journal entries of a run that are in memory only. Until somebody relies on a run nothing of it need be stored.
+pub const RUN_UNSTORED_ENTRIES_MAX: usize = 500;
+
+/// How long a run goes on before it is stored although nobody relies on it yet: then others should see it.
+pub const RUN_UNSTORED_MS_MAX: Duration = Duration::from_millis(1_000);
+
+/// Bytes of a config with its variables filled in: it is copied into the guest's memory.
+pub const CONFIG_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of a request's body, unless its trigger says otherwise.
+pub const BODY_BYTES_DEFAULT: usize = 1024 * 1024;
+
+/// Bytes of a request's body that a trigger can ask for: it is copied into the trigger's memory and parsed there.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of a route's path.
+pub const HOOK_PATH_BYTES_MAX: usize = 256;
+
+/// Runs that one event may start: they are stored in one batch.
+pub const STARTS_MAX: usize = 100;
+
+/// Milliseconds that a caller may wait for a run, whatever its trigger says: each holds a connection.
+pub const WAIT_MS_MAX: u32 = 600_000;
+
+/// Bytes of the context that a run begins with: the longest body, as JSON, and its headers.
+pub const CONTEXT_BYTES_MAX: usize = 12 * 1024 * 1024;
+
+/// Bytes of a body of the API: a definition or a secret.
+pub const API_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Items of a page, unless the caller says otherwise.
+pub const LIST_LIMIT_DEFAULT: usize = 50;
+
+/// Items of a page.
+pub const LIST_LIMIT_MAX: usize = 500;
+
+/// Milliseconds in which a body must have come: whoever is slower holds a connection for nothing.
+pub const BODY_READ_MS_MAX: u64 = 30_000;
+
+/// Milliseconds in which a request's head must have come. An idle connection is closed after the same time.
+pub const HEAD_READ_MS_MAX: u64 = 10_000;
+
+/// Bytes of a connection's read buffer, and so of a request's head.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Header fields of a request.
+pub const HEADERS_MAX: usize = 100;
+
+/// Connections at one time. Others wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 8_192;
+
+/// Milliseconds for requests that are under way when the host is told to stop.
+pub const SHUTDOWN_MS_MAX: u64 = 10_000;
+
+/// Milliseconds without a change after which a file in the watched folder is taken for whole.
+pub const FOLDER_SETTLE_MS: u64 = 300;

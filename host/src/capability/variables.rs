@@ -12,20 +12,21 @@ use crate::workflow::{Json, Key, Root, Scope, Template};
 impl variables::Host for Guest {
     fn resolve(&mut self, template: String, own_scope: Option<String>) -> Result<String, Fault> {
         let own = own_scope.map(|text| Json::parse(text).map_err(|error| fault("invalid", format!("own-scope is {error}"))));
-        resolve(self, template, own.transpose()?)
+        Ok(resolve(self, template, own.transpose()?)?.text().to_owned())
     }
 
     fn slice(&mut self, template: String, offset: u32, limit: u32) -> Result<variables::Part, Fault> {
         let resolved = resolve(self, template, None)?;
-        let value: Value = serde_json::from_str(&resolved).map_err(|error| fault("invalid", error.to_string()))?;
-        let Value::Array(items) = value else { return Ok(variables::Part { length: None, items: vec![resolved] }) };
+        let Value::Array(items) = resolved.value() else {
+            return Ok(variables::Part { length: None, items: vec![resolved.text().to_owned()] });
+        };
         let length = u32::try_from(items.len()).ok();
         let items = items.iter().skip(offset as usize).take(limit as usize).map(Value::to_string).collect();
         Ok(variables::Part { length, items })
     }
 }
 
-fn resolve(guest: &Guest, template: String, own_scope: Option<Json>) -> Result<String, Fault> {
+fn resolve(guest: &Guest, template: String, own_scope: Option<Json>) -> Result<Json, Fault> {
     match (guest.call.kind, &guest.call.scope) {
         (CallKind::Node, Some(scope)) => {
             let template = Json::parse(template).map_err(|error| fault("invalid", format!("the template is {error}")))?;
@@ -36,11 +37,8 @@ fn resolve(guest: &Guest, template: String, own_scope: Option<Json>) -> Result<S
             if template.variables().iter().any(|(_, variable)| matches!(variable.root, Root::Secret(_))) {
                 return Err(fault("denied", "a secret is only given by a config that the host resolves"));
             }
-            let resolved = template.render(&WithOwn { scope: &**scope, own: own_scope });
-            if resolved.len() > OUTPUT_BYTES_MAX {
-                return Err(fault("too-large", format!("{} bytes; at most {OUTPUT_BYTES_MAX} are given", resolved.len())));
-            }
-            Ok(resolved)
+            let resolved = template.render(&WithOwn { scope: &**scope, own: own_scope }, OUTPUT_BYTES_MAX);
+            resolved.map_err(|error| fault("too-large", error.to_string()))
         }
         (CallKind::Describe, _) => Err(fault("denied", "nothing is granted here")),
         _ => Err(fault("invalid", "a trigger has no variables")),

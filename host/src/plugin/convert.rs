@@ -54,36 +54,41 @@ fn branch_start(start: nodes::BranchStart) -> Result<BranchStart, Failure> {
 }
 
 pub(super) fn branch_ended(end: BranchEnd) -> nodes::Event {
-    let output = end.output.map(|output| output.text().to_owned()).map_err(|failure| to_failure(&failure));
+    let output = end.output.map(|output| output.text().to_owned()).map_err(|failure| (&failure).into());
     nodes::Event::BranchEnded(nodes::Ended { id: end.id.into(), output })
 }
 
-pub(super) fn failure(failure: types::Failure) -> Failure {
-    if failure.status == types::Status::Succeeded {
-        return Failure::bad_answer("a failure with the status `succeeded`");
-    }
-    let output = match failure.output.map(|output| json(output, "the failure's output", OUTPUT_BYTES_MAX)).transpose() {
-        Ok(output) => output,
-        Err(failure) => return failure,
-    };
-    Failure {
-        status: status(failure.status),
-        code: failure.code.into(),
-        message: failure.message.into(),
-        transient: failure.transient,
-        retry_after_ms: failure.retry_after_ms,
-        output,
+impl From<types::Failure> for Failure {
+    fn from(failure: types::Failure) -> Self {
+        if failure.status == types::Status::Succeeded {
+            return Self::bad_answer("a failure with the status `succeeded`");
+        }
+        let output = failure.output.map(|output| json(output, "the failure's output", OUTPUT_BYTES_MAX));
+        let output = match output.transpose() {
+            Ok(output) => output,
+            Err(failure) => return failure,
+        };
+        Self {
+            status: status(failure.status),
+            code: failure.code.into(),
+            message: failure.message.into(),
+            transient: failure.transient,
+            retry_after_ms: failure.retry_after_ms,
+            output,
+        }
     }
 }
 
-pub(super) fn to_failure(failure: &Failure) -> types::Failure {
-    types::Failure {
-        status: to_status(failure.status),
-        code: failure.code.to_string(),
-        message: failure.message.to_string(),
-        transient: failure.transient,
-        retry_after_ms: failure.retry_after_ms,
-        output: failure.output.as_ref().map(|output| output.text().to_owned()),
+impl From<&Failure> for types::Failure {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            status: to_status(failure.status),
+            code: failure.code.to_string(),
+            message: failure.message.to_string(),
+            transient: failure.transient,
+            retry_after_ms: failure.retry_after_ms,
+            output: failure.output.as_ref().map(|output| output.text().to_owned()),
+        }
     }
 }
 

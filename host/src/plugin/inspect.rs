@@ -13,6 +13,16 @@ pub struct Facts {
     pub exports: Vec<String>,
 }
 
+impl Facts {
+    /// Whether it imports an interface of the contract.
+    pub fn uses(&self, interface: &str) -> bool {
+        let named = |import: &String| {
+            import.strip_prefix("weft:plugin/").and_then(|rest| rest.split_once('@')).map(|(name, _)| name == interface)
+        };
+        self.imports.iter().any(|import| named(import) == Some(true))
+    }
+}
+
 /// Why a file is no plugin for this host.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {

@@ -106,6 +106,10 @@ impl Factory {
         })
     }
 
+    pub(super) fn is_crowded(&self) -> bool {
+        self.permits.available_permits() == 0
+    }
+
     /// A fresh instance. Waits while too many are alive.
     pub async fn instantiate(&self, loaded: &Loaded) -> Result<Instance, CallError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|error| CallError::Host(error.to_string()))?;
@@ -174,7 +178,7 @@ impl Instance {
     pub async fn call_node(
         &mut self,
         call: &nodes::Call,
-        event: Option<(&Json, BranchEnd)>,
+        event: Option<(Json, BranchEnd)>,
         context: CallContext,
     ) -> Called<Result<Outcome, Failure>> {
         let Some(nodes) = &self.nodes else { return (Err(no_export("nodes")), context) };
@@ -193,7 +197,7 @@ impl Instance {
         let (answered, context) = self.finish(answered);
         let outcome = answered.map(|answer| match answer {
             Ok(outcome) => convert::outcome(outcome),
-            Err(failure) => Err(convert::failure(failure)),
+            Err(failure) => Err(failure.into()),
         });
         (outcome, context)
     }

@@ -24,6 +24,8 @@ pub struct Plugin {
     pub description: Description,
     /// What its component imports and exports.
     pub facts: Facts,
+    /// Whether it may look at its run's variables and steps.
+    pub sees_run: bool,
     loaded: Loaded,
 }
 
@@ -73,7 +75,7 @@ pub enum ResolveError {
 }
 
 /// Whether a type starts runs or is a step of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
     /// A step.
     Node,
@@ -92,6 +94,11 @@ impl Kind {
 }
 
 impl Plugin {
+    fn new(digest: Digest, description: Description, facts: Facts, loaded: Loaded) -> Self {
+        let sees_run = facts.uses("variables") || facts.uses("run");
+        Self { digest, description, facts, sees_run, loaded }
+    }
+
     /// A node type of this plugin.
     pub fn node(&self, name: &str) -> Option<&NodeType> {
         self.description.nodes.iter().find(|node| node.name == name)
@@ -148,13 +155,13 @@ impl Registry {
         if !problems.is_empty() {
             return Err(ExamineError::Description(problems));
         }
-        Ok(Plugin { digest, description, facts, loaded })
+        Ok(Plugin::new(digest, description, facts, loaded))
     }
 
     /// Makes a plugin callable again that was examined before.
     pub async fn restore(self: &Arc<Self>, bytes: Arc<[u8]>, description: Description) -> Result<Plugin, ExamineError> {
         let (digest, facts, loaded) = self.load(bytes).await?;
-        Ok(Plugin { digest, description, facts, loaded })
+        Ok(Plugin::new(digest, description, facts, loaded))
     }
 
     async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<(Digest, Facts, Loaded), ExamineError> {
@@ -249,6 +256,11 @@ impl Registry {
                 hint: installed.hint(kind, reference),
             }),
         }
+    }
+
+    /// Whether a fresh instance would have to be waited for.
+    pub fn is_crowded(&self) -> bool {
+        self.factory.is_crowded()
     }
 
     /// A fresh instance of a plugin.

@@ -93,7 +93,7 @@ fn add_call(steps: &mut Vec<ActivationView>, called: &Called, at: impl Fn(u64) -
     step.log.extend(called.log.iter().cloned());
     step.log_dropped += called.log_dropped;
     match &called.outcome {
-        Outcome::Pending { .. } => {}
+        Outcome::Pending { .. } => return,
         Outcome::Done(output) | Outcome::GoBack { output, .. } => {
             step.status = Status::Succeeded;
             step.output = Some(raw(output));
@@ -105,6 +105,26 @@ fn add_call(steps: &mut Vec<ActivationView>, called: &Called, at: impl Fn(u64) -
             step.failure = Some(FailureView { code: failure.code.clone(), message: failure.message.clone() });
         }
     }
+    end_others(steps, called);
+}
+
+/// What ends with a step: whatever still ran in its branches; and with a run everything, where the steps around the one
+/// that ended it take the run's status.
+fn end_others(steps: &mut [ActivationView], called: &Called) {
+    let ended = &*called.activation;
+    for step in steps.iter_mut().filter(|step| step.status == Status::Waiting) {
+        match &called.outcome {
+            Outcome::EndRun { status, .. } if is_inside(ended, &step.path) => step.status = *status,
+            Outcome::EndRun { .. } => step.status = Status::Aborted,
+            _ if is_inside(&step.path, ended) => step.status = Status::Aborted,
+            _ => {}
+        }
+    }
+}
+
+/// Whether an activation is in a branch of another, at any depth.
+fn is_inside(path: &str, of: &str) -> bool {
+    path.strip_prefix(of).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A config in which each token is the variable again that it came from.
@@ -125,4 +145,57 @@ fn raw(json: &Json) -> Box<RawValue> {
 
 fn is_zero(number: &u32) -> bool {
     *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::run::{BranchStart, Effects, Failure};
+
+    fn called(path: &str, outcome: Outcome) -> Entry {
+        Entry::Called(Box::new(Called {
+            activation: path.into(),
+            at_ms: 0,
+            took_us: 7,
+            config: Some(json!("weft-secret-1").into()),
+            secrets: vec![SecretUse { token: "weft-secret-1".into(), name: "x".into() }],
+            outcome,
+            effects: Effects::default(),
+            log: Vec::new(),
+            log_dropped: 0,
+        }))
+    }
+
+    fn pending() -> Outcome {
+        let start = BranchStart { branch: "b".into(), id: "1".into(), scope: Json::null() };
+        Outcome::Pending { state: Json::null(), start: vec![start], stop: Vec::new() }
+    }
+
+    fn statuses(entries: &[Entry]) -> Vec<(String, &'static str)> {
+        let view = view(entries, |_| String::new());
+        view.steps.into_iter().map(|step| (step.path.into(), step.status.as_str())).collect()
+    }
+
+    #[test]
+    fn what_ends_with_a_step_or_a_run_is_shown_so() {
+        let end = Outcome::EndRun { status: Status::Failed, message: None };
+        let entries = [called("a", pending()), called("a/1/b", pending()), called("a/2/c", pending()), called("a/1/b/1/d", end)];
+        let want = [("a", "failed"), ("a/1/b", "failed"), ("a/2/c", "aborted"), ("a/1/b/1/d", "failed")];
+        assert_eq!(statuses(&entries), want.map(|(path, status)| (path.to_owned(), status)));
+
+        let failed = Outcome::Failed(Failure::error("x", "y"));
+        let entries = [called("a", pending()), called("a/1/b", pending()), called("ab", pending()), called("a", failed)];
+        let want = [("a", "error"), ("a/1/b", "aborted"), ("ab", "waiting")];
+        assert_eq!(statuses(&entries), want.map(|(path, status)| (path.to_owned(), status)));
+    }
+
+    #[test]
+    fn a_secret_is_named_and_calls_are_added_up() {
+        let view = view(&[called("a", pending()), called("a", Outcome::Done(json!(1).into()))], |_| String::new());
+        let step = &view.steps[0];
+        assert_eq!(step.input.as_ref().unwrap().get(), "\"{{$secrets.x}}\"");
+        assert_eq!((step.calls, step.took_us, step.step.as_ref()), (2, 14, "a"));
+    }
 }

@@ -156,6 +156,25 @@ impl State {
         self.results.get(&step)
     }
 
+    /// The newest result of every step.
+    pub fn results(&self) -> &HashMap<StepId, Json> {
+        &self.results
+    }
+
+    /// What the steps around an activation gave the branches that it is in, innermost first.
+    pub fn scopes(&self, from: ActivationId) -> Vec<(StepId, Json)> {
+        let mut scopes = Vec::new();
+        let mut at = self.activations.get(&from);
+        while let Some(activation) = at {
+            let owner = self.lists.get(&activation.list).and_then(|run| run.owner.as_ref());
+            at = owner.and_then(|(owner, ..)| self.activations.get(owner));
+            if let (Some((_, _, scope)), Some(owner)) = (owner, at) {
+                scopes.push((owner.step, scope.clone()));
+            }
+        }
+        scopes
+    }
+
     /// What a step gave the branch that an activation is in, at any depth: `$scopes.<step>`.
     pub fn scope(&self, plan: &Plan, from: ActivationId, step: &str) -> Option<&Json> {
         let mut list = self.activations.get(&from)?.list;

@@ -25,6 +25,9 @@ pub struct WorkflowHead {
     pub latest_revision: u32,
     /// The revision that events start; none while it is paused.
     pub active_revision: Option<u32>,
+    /// What the active revision's trigger subscribed to, in the form of whoever delivers it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub subscriptions: Value,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
     /// When its draft or its active revision last changed.
@@ -49,8 +52,10 @@ pub struct Revision {
     pub number: u32,
     /// The definition.
     pub definition: Definition,
-    /// For each type as the definition names it: the plugin that carries it out.
-    pub pins: BTreeMap<String, Pin>,
+    /// The plugin that carries out the trigger.
+    pub trigger_pin: Pin,
+    /// For each type as the steps name it: the plugin that carries it out.
+    pub node_pins: BTreeMap<String, Pin>,
     /// Who published it.
     pub author: String,
     /// Why, in the author's words.
@@ -124,6 +129,7 @@ impl Store {
                 title: None,
                 latest_revision: 0,
                 active_revision: None,
+                subscriptions: Value::Null,
                 created_ms: draft.saved_ms,
                 updated_ms: draft.saved_ms,
             },
@@ -167,10 +173,13 @@ impl Store {
         pairs.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 
-    /// Makes a revision the active one, or pauses the workflow.
-    pub async fn activate(&self, key: &Key, revision: Option<u32>, now_ms: u64) -> Result<WorkflowHead, Error> {
+    /// Makes a revision the active one with what its trigger subscribed to, or pauses the workflow.
+    pub async fn activate(&self, key: &Key, revision: Option<(u32, Value)>, now_ms: u64) -> Result<WorkflowHead, Error> {
         let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
-        head.active_revision = revision;
+        (head.active_revision, head.subscriptions) = match revision {
+            Some((number, subscriptions)) => (Some(number), subscriptions),
+            None => (None, Value::Null),
+        };
         head.updated_ms = now_ms;
         let mut batch = Batch::default();
         put_head(&mut batch, &head, Some(&old))?;

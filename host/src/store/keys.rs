@@ -9,6 +9,7 @@
 //! | `r` run | [`super::RunHead`] |
 //! | `j` run number | a segment of the run's journal |
 //! | `i` workflow 0 run | nothing: the runs of a workflow |
+//! | `n` workflow | how many runs it has had |
 //! | `o` run | nothing: runs that have not ended |
 //! | `k` workflow 0 digest | the run that a dedup key began |
 //! | `p` plugin 0 version | [`super::PluginRecord`] |
@@ -60,6 +61,10 @@ pub(super) fn runs_of(workflow: &Key) -> Vec<u8> {
 
 pub(super) fn run_of(workflow: &Key, id: RunId) -> Vec<u8> {
     join(b'i', &[workflow.as_str().as_bytes(), &[0], id.as_bytes()])
+}
+
+pub(super) fn run_count(workflow: &Key) -> Vec<u8> {
+    join(b'n', &[workflow.as_str().as_bytes()])
 }
 
 pub(super) fn open_run(id: RunId) -> Vec<u8> {

@@ -146,3 +146,6 @@ impl Store {
         record::scan(&*self.kv, &self.blobs, prefix, after, order, limit)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,17 @@ pub(super) struct Batch {
     blobs: Vec<Bytes>,
     preconditions: Vec<Precondition>,
     ops: Vec<Op>,
+    /// Numbers to be added to counters.
+    additions: Vec<(Vec<u8>, u32)>,
     bytes: usize,
+}
+
+/// What a batch does, for the writer.
+pub(super) struct Parts {
+    pub(super) preconditions: Vec<Precondition>,
+    pub(super) ops: Vec<Op>,
+    pub(super) additions: Vec<(Vec<u8>, u32)>,
+    pub(super) bytes: usize,
 }
 
 /// A stored value with its head, as the engine has it: what a precondition compares.
@@ -92,15 +102,18 @@ impl Batch {
         std::mem::take(&mut self.blobs)
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Precondition>, Vec<Op>, usize) {
-        (self.preconditions, self.ops, self.bytes)
+    /// Adds to a counter, which begins at 0.
+    pub(super) fn add(&mut self, key: Vec<u8>, number: u32) {
+        self.additions.push((key, number));
+    }
+
+    pub(super) fn into_parts(self) -> Parts {
+        let Self { preconditions, ops, additions, bytes, .. } = self;
+        Parts { preconditions, ops, additions, bytes }
     }
 
     fn push(&mut self, key: Vec<u8>, form: u8, content: &[u8]) {
-        let mut value = Vec::with_capacity(HEAD_BYTES + content.len());
-        value.push(form);
-        value.extend(checksum(&key, form, content).to_be_bytes());
-        value.extend(content);
+        let value = wrap(&key, form, content);
         self.bytes += key.len() + value.len();
         self.ops.push(Op::Put(key, value));
     }
@@ -114,6 +127,31 @@ impl Batch {
             self.ops.extend((kept..count).map(|number| Op::Remove(keys::piece(key, number))));
         }
     }
+}
+
+fn wrap(key: &[u8], form: u8, content: &[u8]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(HEAD_BYTES + content.len());
+    value.push(form);
+    value.extend(checksum(key, form, content).to_be_bytes());
+    value.extend(content);
+    value
+}
+
+/// A counter's value after an addition, as the engine has it before and after.
+pub(super) fn added(key: &[u8], value: Option<&[u8]>, number: u32) -> Result<Vec<u8>, Error> {
+    let before = match value {
+        None => 0,
+        Some(value) => match open(key, value)? {
+            (INLINE, content) => count(key, content)?,
+            _ => return Err(damaged(key)),
+        },
+    };
+    Ok(wrap(key, INLINE, &before.saturating_add(number).to_be_bytes()))
+}
+
+/// What a counter's content says.
+pub(super) fn count(key: &[u8], content: &[u8]) -> Result<u32, Error> {
+    content.try_into().map(u32::from_be_bytes).map_err(|_| damaged(key))
 }
 
 fn pieces(length: usize) -> usize {

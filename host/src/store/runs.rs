@@ -6,7 +6,7 @@ use super::kv::Order;
 use super::record::Batch;
 use super::{Error, Store, keys};
 use crate::limits::RUN_SCAN_MAX;
-use crate::run::{Entry, Response, RunId, Status};
+use crate::run::{Entry, RunId, Status};
 use crate::workflow::Key;
 
 /// What lists of runs show.
@@ -28,9 +28,6 @@ pub struct RunHead {
     /// Why it ended so, where a step said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<Box<str>>,
-    /// What the caller who waited was answered, kept where a second caller may come with the same dedup key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub answer: Option<Response>,
 }
 
 /// Two starts of a workflow with the same key make one run.
@@ -70,19 +67,21 @@ pub struct RunFilter {
     pub limit: usize,
 }
 
-impl Store {
-    /// Adds entries to a run's journal, with its head and what lists and recovery need, in one batch.
-    pub async fn append(&self, segment: Segment<'_>) -> Result<Appended, Error> {
-        let RunHead { id, workflow, ended_ms, .. } = segment.head;
-        let mut batch = Batch::default();
-        batch.put(&keys::segment(*id, segment.number), &encode(&segment.entries)?);
-        batch.put(&keys::run(*id), &encode(segment.head)?);
-        let dedup = segment.dedup.filter(|_| segment.number == 0).map(|key| keys::dedup(workflow, key));
-        if segment.number == 0 {
+impl Segment<'_> {
+    fn dedup_key(&self) -> Option<Vec<u8>> {
+        self.dedup.filter(|_| self.number == 0).map(|key| keys::dedup(&self.head.workflow, key))
+    }
+
+    fn add_to(&self, batch: &mut Batch) -> Result<(), Error> {
+        let RunHead { id, workflow, ended_ms, .. } = self.head;
+        batch.put(&keys::segment(*id, self.number), &encode(&self.entries)?);
+        batch.put(&keys::run(*id), &encode(self.head)?);
+        if self.number == 0 {
             batch.put(&keys::run_of(workflow, *id), &[]);
-            if let Some(key) = &dedup {
-                batch.expect_absent(key);
-                batch.put(key, id.as_bytes());
+            batch.add(keys::run_count(workflow), 1);
+            if let Some(key) = self.dedup_key() {
+                batch.expect_absent(&key);
+                batch.put(&key, id.as_bytes());
             }
             if ended_ms.is_none() {
                 batch.put(&keys::open_run(*id), &[]);
@@ -90,14 +89,53 @@ impl Store {
         } else if ended_ms.is_some() {
             batch.remove(&keys::open_run(*id), None);
         }
-        match (self.commit(batch).await, dedup) {
-            (Ok(()), _) => Ok(Appended::Done),
-            (Err(Error::Conflict), Some(key)) => match self.read(&key)?.as_deref().and_then(keys::run_id) {
-                Some(first) => Ok(Appended::Duplicate(first)),
-                None => Err(Error::Conflict),
-            },
-            (Err(error), _) => Err(error),
+        Ok(())
+    }
+}
+
+impl Store {
+    /// Adds entries to a run's journal, with its head and what lists and recovery need, in one batch.
+    pub async fn append(&self, segment: Segment<'_>) -> Result<Appended, Error> {
+        let appended = self.append_all(std::slice::from_ref(&segment)).await?;
+        Ok(appended[0])
+    }
+
+    /// Adds entries to the journals of several runs: all of them in one batch, without those whose dedup key already
+    /// began a run.
+    pub async fn append_all(&self, segments: &[Segment<'_>]) -> Result<Vec<Appended>, Error> {
+        let mut appended = vec![Appended::Done; segments.len()];
+        loop {
+            let mut batch = Batch::default();
+            for (segment, appended) in segments.iter().zip(&appended) {
+                if *appended == Appended::Done {
+                    segment.add_to(&mut batch)?;
+                }
+            }
+            match self.commit(batch).await {
+                Ok(()) => return Ok(appended),
+                Err(Error::Conflict) => {
+                    let mut found = false;
+                    for (segment, appended) in segments.iter().zip(&mut appended) {
+                        if let (Appended::Done, Some(dedup)) = (&appended, segment.dedup_key())
+                            && let Some(first) = self.read(&dedup)?.as_deref().and_then(keys::run_id)
+                        {
+                            *appended = Appended::Duplicate(first);
+                            found = true;
+                        }
+                    }
+                    if !found {
+                        return Err(Error::Conflict);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
+    }
+
+    /// How many runs a workflow has had, deleted ones included.
+    pub fn runs_started(&self, workflow: &Key) -> Result<u32, Error> {
+        let key = keys::run_count(workflow);
+        self.read(&key)?.map_or(Ok(0), |content| super::record::count(&key, &content))
     }
 
     /// The run that a dedup key began.

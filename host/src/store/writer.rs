@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::Error;
-use super::kv::{Kv, Op, Precondition};
-use super::record::Batch;
+use super::kv::{Kv, Op};
+use super::record::{Batch, added};
 use crate::limits::{COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX};
 
 pub(super) struct Writer {
@@ -81,34 +81,42 @@ struct Group {
     /// The newest write of each key; later batches see earlier ones.
     writes: HashMap<Vec<u8>, Option<Vec<u8>>>,
     waiting: Vec<oneshot::Sender<Result<(), Error>>>,
+    /// Batches whose preconditions do not hold, perhaps because of an earlier one in this group: they are told when that one
+    /// can be read.
+    refused: Vec<oneshot::Sender<Result<(), Error>>>,
     bytes: usize,
 }
 
 impl Group {
     fn take(&mut self, kv: &dyn Kv, request: Request) -> Result<(), Error> {
-        let (preconditions, ops, bytes) = request.batch.into_parts();
-        for precondition in &preconditions {
-            if !self.holds(kv, precondition)? {
-                let _ = request.done.send(Err(Error::Conflict));
+        let parts = request.batch.into_parts();
+        for precondition in &parts.preconditions {
+            if !precondition.holds(self.value(kv, precondition.key())?.as_deref()) {
+                self.refused.push(request.done);
                 return Ok(());
             }
         }
-        for op in ops {
+        for op in parts.ops {
             match op {
                 Op::Put(key, value) => self.writes.insert(key, Some(value)),
                 Op::Remove(key) => self.writes.insert(key, None),
             };
         }
-        self.bytes += bytes;
+        for (key, number) in parts.additions {
+            let value = added(&key, self.value(kv, &key)?.as_deref(), number)?;
+            self.writes.insert(key, Some(value));
+        }
+        self.bytes += parts.bytes;
         self.waiting.push(request.done);
         Ok(())
     }
 
-    fn holds(&self, kv: &dyn Kv, precondition: &Precondition) -> Result<bool, Error> {
-        Ok(match self.writes.get(precondition.key()) {
-            Some(value) => precondition.holds(value.as_deref()),
-            None => precondition.holds(kv.get(precondition.key())?.as_deref()),
-        })
+    /// A key's value after what the group has taken so far.
+    fn value(&self, kv: &dyn Kv, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        match self.writes.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => kv.get(key),
+        }
     }
 
     fn write(self, kv: &dyn Kv) -> Result<(), Error> {
@@ -117,6 +125,9 @@ impl Group {
             None => Op::Remove(key),
         });
         let result = if self.waiting.is_empty() { Ok(()) } else { kv.apply(ops.collect()) };
+        for refused in self.refused {
+            let _ = refused.send(Err(Error::Conflict));
+        }
         for waiting in self.waiting {
             let _ = waiting.send(result.as_ref().copied().map_err(|error| Error::Engine(error.to_string())));
         }

@@ -1,20 +1,20 @@
 //! A JSON document that came from outside, checked once and then cheap to share.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
 /// A JSON document (RFC 8259): its text as it came, and what the text says.
 ///
-/// The text is kept so that handing on a whole document copies bytes and changes none; the value serves paths
-/// into it. Cloning is one reference count.
+/// The text is kept so that handing on a whole document copies bytes and changes none; the value, read when it is first
+/// asked for, serves paths into it. Cloning is one reference count.
 #[derive(Clone)]
 pub struct Json(Arc<Inner>);
 
 struct Inner {
     text: Box<str>,
-    value: Value,
+    value: OnceLock<Value>,
 }
 
 /// Why a text is not a JSON document.
@@ -27,7 +27,12 @@ impl Json {
     pub fn parse(text: impl Into<Box<str>>) -> Result<Self, JsonError> {
         let text = text.into();
         let value = serde_json::from_str(&text)?;
-        Ok(Self(Arc::new(Inner { text, value })))
+        Ok(Self(Arc::new(Inner { text, value: value_cell(value) })))
+    }
+
+    /// A document that was made of parsed ones, or was parsed before it was stored.
+    pub(crate) fn trusted(text: impl Into<Box<str>>) -> Self {
+        Self(Arc::new(Inner { text: text.into(), value: OnceLock::new() }))
     }
 
     /// The document `null`.
@@ -40,15 +45,21 @@ impl Json {
         &self.0.text
     }
 
-    /// What the text says.
+    /// What the text says; `null` for a document that was put together too deep to be read.
     pub fn value(&self) -> &Value {
-        &self.0.value
+        self.0.value.get_or_init(|| serde_json::from_str(&self.0.text).unwrap_or_default())
     }
+}
+
+fn value_cell(value: Value) -> OnceLock<Value> {
+    let cell = OnceLock::new();
+    let _ = cell.set(value);
+    cell
 }
 
 impl From<Value> for Json {
     fn from(value: Value) -> Self {
-        Self(Arc::new(Inner { text: value.to_string().into(), value }))
+        Self(Arc::new(Inner { text: value.to_string().into(), value: value_cell(value) }))
     }
 }
 
@@ -71,9 +82,10 @@ impl Serialize for Json {
     }
 }
 
+/// From the journal, where only documents stand that were checked before.
 impl<'de> Deserialize<'de> for Json {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        Ok(Self::trusted(String::deserialize(deserializer)?))
     }
 }
 
@@ -94,5 +106,11 @@ mod tests {
         assert!(Json::parse(format!("{}{}", "[".repeat(129), "]".repeat(129))).is_err());
         assert!(Json::parse("1e999").is_err());
         assert!(Json::parse("{} x").is_err());
+    }
+
+    #[test]
+    fn a_document_put_together_too_deep_reads_as_null() {
+        let deep = Json::trusted(format!("{}{}", "[".repeat(200), "]".repeat(200)));
+        assert_eq!(*deep.value(), Value::Null);
     }
 }

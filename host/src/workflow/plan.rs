@@ -29,6 +29,13 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StepId(u32);
 
+impl StepId {
+    /// The step's place in [`Plan::steps`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A list of steps by its number: the workflow's own or a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListId(u32);
@@ -131,10 +138,9 @@ impl Plan {
 }
 
 fn read(config: &Value, at: &str, problems: &mut Vec<Problem>) -> Template {
-    Template::parse(config).unwrap_or_else(|found| {
-        problems.extend(found.into_iter().map(|p| Problem::new(format!("{at}{}", p.pointer), p.message)));
-        Template::empty()
-    })
+    let (template, found) = Template::read(config);
+    problems.extend(found.into_iter().map(|p| Problem::new(format!("{at}{}", p.pointer), p.message)));
+    template
 }
 
 fn number(index: usize) -> u32 {

@@ -1,7 +1,7 @@
 //! JSON Schemas that plugins give for their configs, and configs checked against them.
 
-use jsonschema::error::ValidationErrorKind;
-use jsonschema::{Keyword, PatternOptions, ValidationError, Validator};
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::{JsonType, Keyword, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
 use super::definition::Problem;
@@ -34,12 +34,62 @@ impl Schema {
 
     /// Everything wrong with a config, by pointers into it.
     pub fn problems(&self, config: &Value) -> Vec<Problem> {
-        self.0
-            .iter_errors(config)
-            .filter(|error| !excused(error))
-            .map(|error| Problem::new(error.instance_path().as_str(), error.to_string()))
-            .collect()
+        let mut problems = Vec::new();
+        for error in self.0.iter_errors(config) {
+            explain(&error, &mut problems);
+        }
+        problems
     }
+}
+
+/// Adds what is wrong in words that help. Where several schemas would do and none does, that is what is wrong by the one
+/// that was most likely meant.
+fn explain(error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
+    use ValidationErrorKind as Kind;
+    if excused(error) {
+        return;
+    }
+    let at = error.instance_path().as_str();
+    if let Kind::AnyOf { context } | Kind::OneOfNotValid { context } = error.kind() {
+        let mut values = Vec::new();
+        if context.iter().all(|errors| collect_values(at, errors, &mut values)) && !values.is_empty() {
+            problems.push(Problem::new(at, format!("{} is none of {}", error.instance(), values.join(", "))));
+            return;
+        }
+        let is_other_type = |error: &ValidationError<'_>| {
+            error.instance_path().as_str() == at && matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. })
+        };
+        let depth = |errors: &[ValidationError<'_>]| errors.iter().map(|error| error.instance_path().as_str().len()).max();
+        let meant = context.iter().filter(|errors| !errors.iter().any(is_other_type)).max_by_key(|errors| depth(errors));
+        if let Some(errors) = meant.filter(|errors| !errors.is_empty()) {
+            for error in errors {
+                explain(error, problems);
+            }
+            return;
+        }
+    }
+    problems.push(Problem::new(at, error.to_string()));
+}
+
+/// Whether one of several schemas only names values that it takes, or takes `null` alone; the values are added.
+fn collect_values(at: &str, errors: &[ValidationError<'_>], values: &mut Vec<String>) -> bool {
+    use ValidationErrorKind as Kind;
+    errors.iter().all(|error| match error.kind() {
+        _ if error.instance_path().as_str() != at => false,
+        Kind::Constant { expected_value } => {
+            values.push(expected_value.to_string());
+            true
+        }
+        Kind::Enum { options } => {
+            values.extend(options.as_array().into_iter().flatten().map(Value::to_string));
+            true
+        }
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+            context.iter().all(|errors| collect_values(at, errors, values))
+        }
+        Kind::Type { kind: TypeKind::Single(JsonType::Null) } => true,
+        _ => false,
+    })
 }
 
 /// Whether a value that is only known in a run may still make this right.
@@ -169,6 +219,17 @@ mod tests {
         found.sort();
         assert_eq!(found, ["", "/e", "/l", "/n", "/o", "/s"]);
         assert_eq!(check(schema, json!({})), [""]);
+    }
+
+    #[test]
+    fn the_alternative_that_was_meant_says_what_is_wrong() {
+        let schema = Schema::parse(&json!({"properties": {
+            "word": {"anyOf": [{"oneOf": [{"const": "a"}, {"const": "b"}]}, {"type": "null"}]},
+            "shape": {"anyOf": [{"type": "object", "required": ["x"], "properties": {"x": {"type": "integer"}}}, {"type": "null"}]},
+        }}));
+        let problems = schema.unwrap().problems(&json!({"word": "c", "shape": {"x": "y"}}));
+        let said: Vec<String> = problems.into_iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
+        assert_eq!(said, ["/word: \"c\" is none of \"a\", \"b\"", "/shape/x: \"y\" is not of type \"integer\""]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::definition::{Problem, escape};
+use super::json::Json;
 use super::variables::{Scope, Variable};
 
 /// A JSON document whose strings, and whose objects' keys, may hold `{{…}}`.
@@ -14,6 +15,11 @@ use super::variables::{Scope, Variable};
 /// filling it in only looks up what is variable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template(Node);
+
+/// A template that would become too long when it is filled in.
+#[derive(Debug, thiserror::Error)]
+#[error("with its variables filled in the config has more than {0} bytes; pick the parts that the step needs")]
+pub struct TooLarge(usize);
 
 #[derive(Clone, Debug, PartialEq)]
 enum Node {
@@ -34,21 +40,23 @@ enum Part {
 impl Template {
     /// Reads a config. What is meant as a variable and cannot be one is a problem, by the pointer of its string.
     pub fn parse(value: &Value) -> Result<Self, Vec<Problem>> {
+        let (template, problems) = Self::read(value);
+        if problems.is_empty() { Ok(template) } else { Err(problems) }
+    }
+
+    /// Reads a config: what could be read of it, and the problems.
+    pub fn read(value: &Value) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let node = Node::parse(value, "", &mut problems);
-        if problems.is_empty() { Ok(Self(node)) } else { Err(problems) }
+        (Self(node), problems)
     }
 
-    /// The document `null`.
-    pub(super) fn empty() -> Self {
-        Self(Node::Fixed("null".into()))
-    }
-
-    /// The document with every variable filled in, as JSON text. A variable without value is `null`, and empty in a text.
-    pub fn render(&self, scope: &dyn Scope) -> String {
+    /// The document with every variable filled in. A variable without value is `null`, and empty in a text. An error: it
+    /// would become longer than `bytes_max`.
+    pub fn render(&self, scope: &dyn Scope, bytes_max: usize) -> Result<Json, TooLarge> {
         let mut out = String::new();
-        self.0.render(scope, &mut out);
-        out
+        self.0.render(scope, &mut out, bytes_max)?;
+        if out.len() > bytes_max { Err(TooLarge(bytes_max)) } else { Ok(Json::trusted(out)) }
     }
 
     /// Each variable, in order, with the pointer of the string it stands in.
@@ -114,18 +122,22 @@ impl Node {
         }
     }
 
-    fn render(&self, scope: &dyn Scope, out: &mut String) {
+    /// Looks at the length between the parts, so that it is exceeded by one value at most.
+    fn render(&self, scope: &dyn Scope, out: &mut String, bytes_max: usize) -> Result<(), TooLarge> {
+        if out.len() > bytes_max {
+            return Err(TooLarge(bytes_max));
+        }
         match self {
             Self::Fixed(text) => out.push_str(text),
             Self::Whole(variable) => variable.write_json(scope, out),
-            Self::Text(parts) => write_string(parts, scope, out),
+            Self::Text(parts) => write_string(parts, scope, out, bytes_max)?,
             Self::Array(items) => {
                 out.push('[');
                 for (index, item) in items.iter().enumerate() {
                     if index > 0 {
                         out.push(',');
                     }
-                    item.render(scope, out);
+                    item.render(scope, out, bytes_max)?;
                 }
                 out.push(']');
             }
@@ -135,13 +147,14 @@ impl Node {
                     if index > 0 {
                         out.push(',');
                     }
-                    write_string(key, scope, out);
+                    write_string(key, scope, out, bytes_max)?;
                     out.push(':');
-                    member.render(scope, out);
+                    member.render(scope, out, bytes_max)?;
                 }
                 out.push('}');
             }
         }
+        Ok(())
     }
 
     fn variables<'a>(&'a self, at: &str, found: &mut Vec<(String, &'a Variable)>) {
@@ -187,15 +200,19 @@ fn source(parts: &[Part]) -> String {
 }
 
 /// Writes a JSON string made of parts.
-fn write_string(parts: &[Part], scope: &dyn Scope, out: &mut String) {
+fn write_string(parts: &[Part], scope: &dyn Scope, out: &mut String, bytes_max: usize) -> Result<(), TooLarge> {
     let mut text = String::new();
     for part in parts {
+        if text.len() > bytes_max {
+            return Err(TooLarge(bytes_max));
+        }
         match part {
             Part::Text(piece) => text.push_str(piece),
             Part::Variable(variable) => variable.write_text(scope, &mut text),
         }
     }
     push_json_string(&text, out);
+    Ok(())
 }
 
 /// Appends a text as a JSON string, quoted and escaped.

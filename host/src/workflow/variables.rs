@@ -100,6 +100,11 @@ impl Variable {
         Ok(Some(Self { text: text.into(), root, path, default: default.map(Into::into) }))
     }
 
+    /// The names and indices after the root.
+    pub fn path(&self) -> impl Iterator<Item = &str> {
+        self.path.iter().map(|name| &**name)
+    }
+
     fn parse_root<'a>(text: &str, segments: &mut impl Iterator<Item = &'a str>) -> Result<Root, String> {
         let fail = |what: &str| Err(format!("`{{{{{text}}}}}`: {what}"));
         let first = segments.next().unwrap_or_default();
@@ -136,10 +141,7 @@ impl Variable {
         match scope.get(&self.root) {
             Some(json) if self.path.is_empty() => out.push_str(json.text()),
             found => match found.as_ref().and_then(|json| select(json.value(), &self.path)) {
-                Some(Selected::One(value)) => out.push_str(&value.to_string()),
-                Some(Selected::Many(values)) => {
-                    out.push_str(&serde_json::to_string(&values).expect("a Value always serialises"));
-                }
+                Some(selected) => selected.write_json(out),
                 None => match &self.default {
                     Some(default) => push_json_string(default, out),
                     None => out.push_str("null"),
@@ -154,10 +156,7 @@ impl Variable {
         match found.as_ref().and_then(|json| select(json.value(), &self.path)) {
             Some(Selected::One(Value::String(text))) => out.push_str(text),
             Some(Selected::One(Value::Null)) => {}
-            Some(Selected::One(value)) => out.push_str(&value.to_string()),
-            Some(Selected::Many(values)) => {
-                out.push_str(&serde_json::to_string(&values).expect("a Value always serialises"));
-            }
+            Some(selected) => selected.write_json(out),
             None => out.push_str(self.default.as_deref().unwrap_or_default()),
         }
     }
@@ -177,10 +176,22 @@ fn is_path_char(c: char) -> bool {
 enum Selected<'a> {
     One(&'a Value),
     Many(Vec<&'a Value>),
+    Length(usize),
 }
 
-/// Follows a path. An index picks from an array; any other name applied to an array is applied to each item, and
-/// what comes out is one flat array: `orders.lines.price` on orders with lines gives all prices.
+impl Selected<'_> {
+    fn write_json(&self, out: &mut String) {
+        match self {
+            Self::One(value) => out.push_str(&value.to_string()),
+            Self::Many(values) => out.push_str(&serde_json::to_string(values).expect("a Value always serialises")),
+            Self::Length(length) => out.push_str(&length.to_string()),
+        }
+    }
+}
+
+/// Follows a path. An index picks from an array, and `length` is the number of its items; any other name applied to an
+/// array is applied to each item, and what comes out is one flat array: `orders.lines.price` on orders with lines gives
+/// all prices.
 fn select<'a>(value: &'a Value, path: &[Box<str>]) -> Option<Selected<'a>> {
     let Some((name, rest)) = path.split_first() else {
         return Some(Selected::One(value));
@@ -189,6 +200,7 @@ fn select<'a>(value: &'a Value, path: &[Box<str>]) -> Option<Selected<'a>> {
         Value::Object(members) => select(members.get(&**name)?, rest),
         Value::Array(items) => match name.parse::<usize>() {
             Ok(index) => select(items.get(index)?, rest),
+            Err(_) if &**name == "length" => rest.is_empty().then_some(Selected::Length(items.len())),
             Err(_) => {
                 let mut all = Vec::new();
                 for item in items {
@@ -196,7 +208,8 @@ fn select<'a>(value: &'a Value, path: &[Box<str>]) -> Option<Selected<'a>> {
                         Some(Selected::One(Value::Array(inner))) => all.extend(inner),
                         Some(Selected::One(one)) => all.push(one),
                         Some(Selected::Many(many)) => all.extend(many),
-                        None => {}
+                        // Only a list has a length, and what a list gives is in `many`.
+                        Some(Selected::Length(_)) | None => {}
                     }
                 }
                 Some(Selected::Many(all))
@@ -232,8 +245,8 @@ mod tests {
     }
 
     fn fill(config: Value) -> Value {
-        let text = Template::parse(&config).expect("is a template").render(&Fixed);
-        serde_json::from_str(&text).expect("renders JSON")
+        let filled = Template::parse(&config).expect("is a template").render(&Fixed, 10_000).expect("is short");
+        serde_json::from_str(filled.text()).expect("renders JSON")
     }
 
     fn refuse(text: &str) -> String {
@@ -274,6 +287,9 @@ mod tests {
         assert_eq!(fill(json!("{{$context.deep.a.b}}")), json!([1, 2, 3, 4]));
         assert_eq!(fill(json!("{{$context.empty.x}}")), json!([]));
         assert_eq!(fill(json!("{{$context.list.9}}")), json!(null));
+        assert_eq!(fill(json!("{{$context.list.length}}")), json!(3));
+        assert_eq!(fill(json!("{{$context.empty.length}} items")), json!("0 items"));
+        assert_eq!(fill(json!("{{$context.text.length}}")), json!(null), "texts have no members");
     }
 
     #[test]
@@ -305,10 +321,19 @@ mod tests {
             }
         }
         let template = Template::parse(&json!(["{{$context.a}}", "<{{$context.a}}>", "{{$context}}"])).unwrap();
-        let value: Value = serde_json::from_str(&template.render(&Evil)).unwrap();
+        let filled = template.render(&Evil, 10_000).unwrap();
+        let value = filled.value();
         assert_eq!(value[0], "{{$secrets.X}}");
         assert_eq!(value[1], "<{{$secrets.X}}>");
         assert_eq!(value[2]["{{$context}}"], 1);
+    }
+
+    #[test]
+    fn a_template_that_grows_too_long_is_an_error() {
+        let many = Template::parse(&json!(["{{$context}}", "{{$context}} {{$context}}"])).unwrap();
+        let length = many.render(&Fixed, usize::MAX).unwrap().text().len();
+        assert!(many.render(&Fixed, length).is_ok());
+        assert!(many.render(&Fixed, length - 1).is_err());
     }
 
     #[test]

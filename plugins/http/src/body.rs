@@ -1,7 +1,7 @@
 //! Responses as configs describe them.
 
-use weft_sdk::prelude::*;
 use weft_sdk::Pair;
+use weft_sdk::prelude::*;
 
 /// Header fields by name.
 pub(crate) type Headers = serde_json::Map<String, Value>;

@@ -133,10 +133,9 @@ impl Trigger for Webhook {
             return Err(Failure::new("unexpected-event", "a webhook knows HTTP requests only"));
         };
         if let Some(basic) = &self.basic
-            && let Err(reason) = basic.verify(&request)?
+            && let Err(refusal) = basic.verify(&request)?
         {
-            let refusal = problem_response(401, "unauthorized", "Unauthorized", reason);
-            return Ok(Reaction::nothing(reason).respond(refusal.header("www-authenticate", "Basic realm=\"weft\", charset=\"UTF-8\"")));
+            return Ok(Reaction::nothing("the caller gave no valid user and password").respond(refusal));
         }
         if let Some(signature) = &self.signature
             && let Err(reason) = signature.verify(&request)?
@@ -160,12 +159,9 @@ impl Trigger for Webhook {
     fn settle(self, _: &TriggerCall, run: FinishedRun) -> Result<Settlement, Failure> {
         let response = match run.output {
             Ok(output) => http_response(200, &Headers::new(), &serde_json::from_str(&output).unwrap_or_default())?,
-            Err(failure) if failure.code == "timed-out" => problem_response(
-                504,
-                "timed-out",
-                "Gateway Timeout",
-                &format!("run {} did not end in time; it goes on", run.run),
-            ),
+            Err(failure) if failure.code == "timed-out" => {
+                problem_response(504, "timed-out", "Gateway Timeout", &format!("run {} did not end in time; it goes on", run.run))
+            }
             Err(failure) => problem_response(
                 500,
                 "run-failed",
@@ -190,19 +186,31 @@ impl Method {
 }
 
 impl Basic {
-    fn verify(&self, request: &HttpEvent) -> Result<Result<(), &'static str>, Failure> {
+    /// The inner error is what a caller gets who is not let in.
+    fn verify(&self, request: &HttpEvent) -> Result<Result<(), HttpResponse>, Failure> {
         let given = request.headers.iter().find(|header| header.name == "authorization").and_then(|header| {
             let (scheme, encoded) = header.value.split_once(' ')?;
             let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
             let decoded = String::from_utf8(decoded).ok()?;
             decoded.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
         });
+        let refuse = |detail| {
+            let refusal = problem_response(401, "unauthorized", "Unauthorized", detail);
+            Ok(Err(refusal.header("www-authenticate", "Basic realm=\"weft\", charset=\"UTF-8\"")))
+        };
         let Some((user, password)) = given else {
-            return Ok(Err("this workflow wants a user and a password (HTTP Basic)"));
+            return refuse("this workflow wants a user and a password (HTTP Basic)");
         };
         // The password is compared even for a wrong user, so that time does not tell which of the two was wrong.
-        let good = verify_secret(&self.password, &password)?;
-        Ok(if good && user == self.user { Ok(()) } else { Err("the user or the password is wrong") })
+        match verify_secret(&self.password, &password) {
+            Ok(true) if user == self.user => Ok(Ok(())),
+            Ok(_) => refuse("the user or the password is wrong"),
+            Err(fault) if fault.code == "over-limit" => {
+                let refusal = problem_response(429, "too-many-guesses", "Too Many Requests", &fault.message);
+                Ok(Err(refusal.header("retry-after", "60")))
+            }
+            Err(fault) => Err(fault.into()),
+        }
     }
 }
 

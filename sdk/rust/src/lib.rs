@@ -1,14 +1,13 @@
 //! Write triggers and nodes for Weft in Rust.
 //!
-//! A node is a struct, which is its config, and one function. This is a whole plugin (`examples/greet.rs`, which the host's
-//! tests build and run):
+//! A node is a struct, which is its config, and one function. This is a whole plugin (the host's tests build and run it):
 //!
 //! ```ignore
-#![doc = include_str!("../examples/greet.rs")]
+#![doc = include_str!("../../../tests/guests/greet/src/lib.rs")]
 //! ```
 //!
-//! Its crate has `crate-type = ["cdylib"]`, depends on `weft-sdk`, `serde` and `schemars`, and is built with `cargo build --release --target wasm32-wasip2`; the `.wasm`
-//! file that comes out is the plugin. The struct's doc comment becomes the type's summary, its fields (by way of
+//! Its crate has `crate-type = ["cdylib"]`, depends on `weft-sdk`, `serde` and `schemars`, and is built with
+//! `cargo build --release --target wasm32-wasip2`; the `.wasm` file that comes out is the plugin. The struct's doc comment becomes the type's summary, its fields (by way of
 //! `schemars`) the form in which people fill in the config. Name, version, licence and homepage come from `Cargo.toml`.
 //!
 //! - [`Node`]: a step. [`done`], [`Pending`] and [`Failure`] make its answers.

@@ -1,0 +1,158 @@
+//! What people do with a host: install plugins, write, publish and activate workflows, set secrets, look at runs.
+//!
+//! Every way in (API, CLI, watched folder) comes through here, so that each rule is written once.
+
+mod install;
+mod publish;
+mod workflows;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+pub use install::{InstallError, Installed, RefusedFile, Source};
+pub use workflows::{DraftSaved, Published};
+
+use crate::capability::{Vault, VaultError};
+use crate::executor::{Clock, Executor};
+use crate::plugin::Registry;
+use crate::run::RunId;
+use crate::store::{self, RunFilter, RunHead, Store};
+use crate::trigger::{RouteConflict, SubscribeError, Triggers};
+use crate::workflow::{Key, Problem};
+
+/// A host's business, apart from its runs.
+pub struct Admin {
+    store: Store,
+    registry: Arc<Registry>,
+    vault: Arc<Vault>,
+    triggers: Arc<Triggers>,
+    /// Changes of workflows and plugins come one after the other.
+    changing: tokio::sync::Mutex<()>,
+    /// Files of the watched folder that are no plugins.
+    refused: Mutex<BTreeMap<PathBuf, RefusedFile>>,
+}
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing.
+    #[error("there is no {what} `{name}`{hint}")]
+    NotFound {
+        /// `workflow`, `revision`, `run`, `plugin`, `secret`.
+        what: &'static str,
+        /// As it was asked for.
+        name: String,
+        /// What to do, or nothing.
+        hint: &'static str,
+    },
+    /// The definition is wrong; every problem with its place.
+    #[error("the workflow has {} problem(s)", .0.len())]
+    Invalid(Vec<Problem>),
+    /// The draft has changed since it was read.
+    #[error("the draft was changed by somebody else since you read it; read it again and apply your change to that")]
+    Stale,
+    /// Another workflow has the path.
+    #[error(transparent)]
+    Route(#[from] RouteConflict),
+    /// The trigger could not say what to subscribe to.
+    #[error("the trigger could not be activated: {0}")]
+    Subscribe(#[from] SubscribeError),
+    /// A revision cannot be run here.
+    #[error("revision {0} cannot be activated: {1}")]
+    Unrunnable(u32, String),
+    /// A plugin could not be installed.
+    #[error(transparent)]
+    Install(#[from] InstallError),
+    /// A secret could not be set or read.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The executor failed.
+    #[error(transparent)]
+    Executor(#[from] crate::executor::Error),
+}
+
+impl Error {
+    fn not_found(what: &'static str, name: impl ToString, hint: &'static str) -> Self {
+        Self::NotFound { what, name: name.to_string(), hint }
+    }
+}
+
+impl Admin {
+    /// Puts together what a host's business needs.
+    pub fn new(store: Store, vault: Arc<Vault>, triggers: Arc<Triggers>) -> Self {
+        let registry = triggers.executor().registry().clone();
+        Self { store, registry, vault, triggers, changing: tokio::sync::Mutex::default(), refused: Mutex::default() }
+    }
+
+    /// The host's secrets.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// The host's plugins.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What listens for events.
+    pub fn triggers(&self) -> &Arc<Triggers> {
+        &self.triggers
+    }
+
+    fn executor(&self) -> &Arc<Executor> {
+        self.triggers.executor()
+    }
+
+    /// The host's clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        self.executor().clock()
+    }
+
+    /// Reads the store on a thread where that may block.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, store::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let store = self.store.clone();
+        Ok(tokio::task::spawn_blocking(move || read(&store)).await.unwrap_or(Err(store::Error::Closed))?)
+    }
+
+    /// Runs, newest first, those that are not stored yet among them; and where the next page begins.
+    pub async fn runs(&self, filter: RunFilter) -> Result<(Vec<RunHead>, Option<RunId>), Error> {
+        let live = if filter.after.is_none() { self.executor().live() } else { Vec::new() };
+        let wanted = filter.clone();
+        let (mut runs, next) = self.read(move |store| store.runs(&filter)).await?;
+        let unstored = live.into_iter().filter(|head| {
+            wanted.workflow.as_ref().is_none_or(|workflow| *workflow == head.workflow)
+                && wanted.status.is_none_or(|status| status == head.status)
+                && !runs.iter().any(|run| run.id == head.id)
+        });
+        let unstored: Vec<RunHead> = unstored.take(wanted.limit).collect();
+        runs.extend(unstored);
+        runs.sort_by_key(|head| std::cmp::Reverse(head.id));
+        Ok((runs, next))
+    }
+
+    /// A run's head and its journal.
+    pub async fn run(&self, id: RunId) -> Result<(RunHead, Vec<crate::run::Entry>), Error> {
+        let found = self.read(move |store| Ok((store.run(id)?, store.journal(id)?.0))).await?;
+        match found {
+            (Some(head), entries) => Ok((head, entries)),
+            (None, _) => {
+                let live = self.executor().live().into_iter().find(|head| head.id == id);
+                live.map(|head| (head, Vec::new()))
+                    .ok_or_else(|| Error::not_found("run", id, "; `weft run list` shows the newest"))
+            }
+        }
+    }
+
+    async fn head(&self, key: &Key) -> Result<store::WorkflowHead, Error> {
+        let wanted = key.clone();
+        let head = self.read(move |store| store.workflow(&wanted)).await?;
+        head.ok_or_else(|| Error::not_found("workflow", key, "; `weft workflow list` shows what there is"))
+    }
+}

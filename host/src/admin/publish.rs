@@ -1,0 +1,223 @@
+//! Whether a definition can be run: every problem at once, and the plugins that it will run with.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Admin, Error};
+use crate::plugin::contract::types;
+use crate::plugin::{Kind, Plugin};
+use crate::store::Pin;
+use crate::workflow::{Definition, Problem, Root, Schema, Step, Template, TypeRef, Variable};
+
+/// A plugin that carries out a type, and the type's name within it.
+type Found = (Arc<Plugin>, String);
+
+/// What the trigger of a definition is known to give.
+struct Surroundings {
+    /// The members of the context, where its schema names them all.
+    context: Option<HashSet<String>>,
+    secrets: HashSet<String>,
+}
+
+/// Which steps a step sees.
+#[derive(Clone, Default)]
+struct Sight {
+    /// Steps that are finished when it begins.
+    results: HashSet<String>,
+    /// Steps that it is in a branch of.
+    scopes: HashSet<String>,
+}
+
+impl Admin {
+    /// The plugins of a definition, or everything that is wrong with it.
+    pub(super) async fn resolve(&self, definition: &Definition) -> Result<(Pin, BTreeMap<String, Pin>), Error> {
+        let mut problems = Vec::new();
+        let mut nodes: HashMap<&str, Option<Found>> = HashMap::new();
+        let find = |kind: Kind, type_name: &str, at: &str, problems: &mut Vec<Problem>| match self.find(kind, type_name) {
+            Ok(found) => Some(found),
+            Err(message) => {
+                problems.push(Problem::new(format!("{at}/type"), message));
+                None
+            }
+        };
+        let trigger = find(Kind::Trigger, &definition.trigger.r#type, "/trigger", &mut problems);
+        let mut steps: Vec<(&Step, String)> = Vec::new();
+        definition.each_step(|step, at, _| steps.push((step, at.to_owned())));
+        for (step, at) in &steps {
+            nodes.entry(&step.r#type).or_insert_with(|| find(Kind::Node, &step.r#type, at, &mut problems));
+        }
+
+        if let Some((plugin, name)) = &trigger {
+            let config = &definition.trigger.config;
+            self.check_config(Kind::Trigger, plugin, name, config, "/trigger/config", &mut problems).await?;
+            let undelivered = plugin.trigger(name).into_iter().flat_map(|kind| &kind.subscribes).find(|what| *what != "http");
+            if let Some(what) = undelivered {
+                let message = format!("its plugin wants `{what}` events, which this host does not deliver yet");
+                problems.push(Problem::new("/trigger/type", message));
+            }
+        }
+        for (step, at) in &steps {
+            let Some(Some((plugin, name))) = nodes.get(step.r#type.as_str()) else { continue };
+            let config_at = format!("{at}/config");
+            self.check_config(Kind::Node, plugin, name, &step.config, &config_at, &mut problems).await?;
+            let Some(kind) = plugin.node(name) else { continue };
+            let known: Vec<&str> = kind.branch_keys(&step.config).collect();
+            for branch in step.branches.keys().filter(|branch| !known.contains(&branch.as_str())) {
+                let message = match &known[..] {
+                    [] => format!("a step of type `{}` has no branches", step.r#type),
+                    known => format!("a step of type `{}` has the branches {}, not `{branch}`", step.r#type, known.join(", ")),
+                };
+                problems.push(Problem::new(format!("{at}/branches"), message));
+            }
+            if let Some(what) = kind.waits.first() {
+                let message = format!("its plugin wants to wait for `{what}`, which this host cannot do yet");
+                problems.push(Problem::new(format!("{at}/type"), message));
+            }
+        }
+
+        let surroundings = self.surroundings(trigger.as_ref()).await?;
+        check_trigger_variables(&definition.trigger.config, &surroundings, &mut problems);
+        check_variables(&definition.steps, "/steps", &mut Sight::default(), &surroundings, &mut problems);
+
+        match trigger {
+            Some((plugin, name)) if problems.is_empty() => {
+                let nodes = nodes.into_iter().filter_map(|(type_name, found)| {
+                    let (plugin, name) = found?;
+                    Some((type_name.to_owned(), pin(&plugin, name)))
+                });
+                Ok((pin(&plugin, name), nodes.collect()))
+            }
+            _ => Err(Error::Invalid(problems)),
+        }
+    }
+
+    fn find(&self, kind: Kind, type_name: &str) -> Result<Found, String> {
+        let reference: TypeRef = type_name.parse().map_err(|error: crate::workflow::TypeRefError| error.to_string())?;
+        let plugin = self.registry.resolve(kind, &reference).map_err(|error| error.to_string())?;
+        Ok((plugin, reference.name))
+    }
+
+    async fn check_config(
+        &self,
+        kind: Kind,
+        plugin: &Plugin,
+        name: &str,
+        config: &Value,
+        at: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Result<(), Error> {
+        let add = |problems: &mut Vec<Problem>, pointer: &str, message: String| {
+            problems.push(Problem::new(format!("{at}{pointer}"), message));
+        };
+        let before = problems.len();
+        if let Some(schema) = plugin.schema(kind, name) {
+            for problem in Schema::problems(&schema, config) {
+                add(problems, &problem.pointer, problem.message);
+            }
+        }
+        if problems.len() > before {
+            // The plugin's own check may take for granted what its schema says.
+            return Ok(());
+        }
+        let asked = match kind {
+            Kind::Node => types::Kind::Node,
+            Kind::Trigger => types::Kind::Trigger,
+        };
+        let checked = match self.registry.instantiate(plugin).await {
+            Ok(mut instance) => instance.check(asked, &name.to_owned(), &config.to_string()).await,
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(found) => {
+                for problem in found {
+                    add(problems, &problem.pointer, problem.message);
+                }
+            }
+            Err(error) => add(problems, "", format!("the plugin could not check it: {error}")),
+        }
+        Ok(())
+    }
+
+    async fn surroundings(&self, trigger: Option<&Found>) -> Result<Surroundings, Error> {
+        let schema = trigger.and_then(|(plugin, name)| plugin.trigger(name)?.context_schema.clone());
+        let context =
+            schema.filter(|schema| schema.get("additionalProperties") == Some(&Value::Bool(false))).and_then(|schema| {
+                let members = schema.get("properties")?.as_object()?;
+                Some(members.keys().cloned().collect())
+            });
+        let secrets = self.read(crate::store::Store::secrets).await?;
+        Ok(Surroundings { context, secrets: secrets.into_iter().map(|secret| secret.name.into()).collect() })
+    }
+}
+
+fn pin(plugin: &Plugin, name: String) -> Pin {
+    let description = &plugin.description;
+    Pin { plugin: description.name.clone(), version: description.version.clone(), digest: plugin.digest, name }
+}
+
+fn check_trigger_variables(config: &Value, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
+    each_variable(config, "/trigger/config", problems, |variable| match &variable.root {
+        Root::Secret(name) => surroundings.secret(name),
+        Root::System(_) => None,
+        _ => Some("a trigger has no run yet: it can use $secrets and $system".into()),
+    });
+}
+
+/// Checks a list of steps in order; when it returns, `sight` holds its steps too.
+fn check_variables(steps: &[Step], at: &str, sight: &mut Sight, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
+    for (index, step) in steps.iter().enumerate() {
+        let at = format!("{at}/{index}");
+        each_variable(&step.config, &format!("{at}/config"), problems, |variable| sight.problem(variable, surroundings));
+        let key = step.key.to_string();
+        let mut finished = Vec::new();
+        for (branch, steps) in &step.branches {
+            let mut inside = sight.clone();
+            inside.scopes.insert(key.clone());
+            let branch_at = format!("{at}/branches/{}", branch.replace('~', "~0").replace('/', "~1"));
+            check_variables(steps, &branch_at, &mut inside, surroundings, problems);
+            finished.push(inside.results);
+        }
+        sight.results.extend(finished.into_iter().flatten());
+        sight.results.insert(key);
+    }
+}
+
+impl Sight {
+    /// What is wrong with a variable that stands in a step with this sight.
+    fn problem(&self, variable: &Variable, surroundings: &Surroundings) -> Option<String> {
+        match &variable.root {
+            Root::Step(key) if !self.results.contains(key.as_str()) => {
+                Some(format!("no step `{key}` is finished before this one; a step sees those before it and those around it"))
+            }
+            Root::Scope(key) if !self.scopes.contains(key.as_str()) => {
+                Some(format!("this step is in no branch of a step `{key}`"))
+            }
+            Root::Context => {
+                let (member, known) = (variable.path().next()?, surroundings.context.as_ref()?);
+                let mut names: Vec<&str> = known.iter().map(String::as_str).collect();
+                names.sort_unstable();
+                (!known.contains(member)).then(|| format!("the trigger gives {}, and no `{member}`", names.join(", ")))
+            }
+            Root::Secret(name) => surroundings.secret(name),
+            Root::Step(_) | Root::Scope(_) | Root::System(_) => None,
+        }
+    }
+}
+
+impl Surroundings {
+    fn secret(&self, name: &str) -> Option<String> {
+        (!self.secrets.contains(name)).then(|| format!("there is no secret `{name}`: set it with `weft secret set {name}`"))
+    }
+}
+
+fn each_variable(config: &Value, at: &str, problems: &mut Vec<Problem>, check: impl Fn(&Variable) -> Option<String>) {
+    let (template, found) = Template::read(config);
+    problems.extend(found.into_iter().map(|problem| Problem::new(format!("{at}{}", problem.pointer), problem.message)));
+    for (pointer, variable) in template.variables() {
+        if let Some(message) = check(variable) {
+            problems.push(Problem::new(format!("{at}{pointer}"), format!("{variable}: {message}")));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! Drafts, revisions, and which of them is active.
+
+use std::sync::Arc;
+
+use super::{Admin, Error};
+use crate::digest::Digest;
+use crate::executor::Program;
+use crate::store::{self, Draft, Revision, WorkflowHead};
+use crate::trigger::{HttpRoute, Routes};
+use crate::workflow::{Change, Definition, Key, Problem, diff};
+
+/// A draft that was saved.
+#[derive(Debug)]
+pub struct DraftSaved {
+    /// Changes with the draft.
+    pub etag: Digest,
+    /// Whether it is the workflow's first.
+    pub is_new: bool,
+}
+
+/// What publishing came to.
+#[derive(Debug)]
+pub struct Published {
+    /// The revision.
+    pub revision: Revision,
+    /// False: neither the definition nor its plugins differ from the newest revision, so that stays the newest.
+    pub is_new: bool,
+}
+
+impl Admin {
+    /// Workflows by key, and where the next page begins.
+    pub async fn workflows(&self, after: Option<Key>, limit: usize) -> Result<(Vec<WorkflowHead>, Option<Key>), Error> {
+        let mut heads = self.read(move |store| store.workflows(after.as_ref(), limit + 1)).await?;
+        let more = heads.len() > limit;
+        heads.truncate(limit);
+        let next = heads.last().filter(|_| more).map(|head| head.key.clone());
+        Ok((heads, next))
+    }
+
+    /// A workflow with the URLs of its routes and the number of runs that it has had.
+    pub async fn workflow(&self, key: &Key) -> Result<(WorkflowHead, Vec<String>, u32), Error> {
+        let head = self.head(key).await?;
+        let routes = routes_of(&head);
+        let urls = routes.iter().map(|route| self.triggers.url_of(route, key)).collect();
+        let counted = key.clone();
+        let runs = self.read(move |store| store.runs_started(&counted)).await?;
+        Ok((head, urls, runs))
+    }
+
+    /// A workflow's draft and its ETag.
+    pub async fn draft(&self, key: &Key) -> Result<(Draft, Digest), Error> {
+        let wanted = key.clone();
+        let draft = self.read(move |store| store.draft(&wanted)).await?;
+        draft.ok_or_else(|| Error::not_found("workflow", key, "; `weft workflow list` shows what there is"))
+    }
+
+    /// Saves a draft. With `expected` only if the draft still has that ETag.
+    pub async fn save_draft(&self, definition: Definition, expected: Option<Digest>) -> Result<DraftSaved, Error> {
+        let _changing = self.changing.lock().await;
+        let key = definition.key.clone();
+        let is_new = self.read(move |store| Ok(store.workflow(&key)?.is_none())).await?;
+        let draft = Draft { definition, saved_ms: self.clock().now_ms() };
+        match self.store.save_draft(&draft, expected.as_ref()).await {
+            Ok(etag) => Ok(DraftSaved { etag, is_new }),
+            Err(store::Error::Conflict) => Err(Error::Stale),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Everything that would keep a definition from being published.
+    pub async fn check(&self, definition: &Definition) -> Result<Vec<Problem>, Error> {
+        match self.resolve(definition).await {
+            Ok(_) => Ok(Vec::new()),
+            Err(Error::Invalid(problems)) => Ok(problems),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the draft a revision, with the plugins that it will run with.
+    pub async fn publish(&self, key: &Key, author: &str, message: Option<String>) -> Result<Published, Error> {
+        let _changing = self.changing.lock().await;
+        let head = self.head(key).await?;
+        let (draft, _) = self.draft(key).await?;
+        let (trigger_pin, node_pins) = self.resolve(&draft.definition).await?;
+        if head.latest_revision > 0 {
+            let newest = self.revision(key, head.latest_revision).await?;
+            if newest.definition == draft.definition && newest.trigger_pin == trigger_pin && newest.node_pins == node_pins {
+                return Ok(Published { revision: newest, is_new: false });
+            }
+        }
+        let revision = Revision {
+            workflow: key.clone(),
+            number: head.latest_revision + 1,
+            definition: draft.definition,
+            trigger_pin,
+            node_pins,
+            author: author.to_owned(),
+            message,
+            published_ms: self.clock().now_ms(),
+        };
+        self.store.publish(&revision).await?;
+        Ok(Published { revision, is_new: true })
+    }
+
+    /// A revision.
+    pub async fn revision(&self, key: &Key, number: u32) -> Result<Revision, Error> {
+        let wanted = key.clone();
+        let revision = self.read(move |store| store.revision(&wanted, number)).await?;
+        let hint = "; `weft workflow revisions` shows what there is";
+        revision.ok_or_else(|| Error::not_found("revision", format!("{key}-{number:05}"), hint))
+    }
+
+    /// Revisions, newest first, older than one; and where the next page begins.
+    pub async fn revisions(&self, key: &Key, before: Option<u32>, limit: usize) -> Result<(Vec<Revision>, Option<u32>), Error> {
+        self.head(key).await?;
+        let wanted = key.clone();
+        let mut revisions = self.read(move |store| store.revisions(&wanted, before, limit + 1)).await?;
+        let more = revisions.len() > limit;
+        revisions.truncate(limit);
+        let next = revisions.last().filter(|_| more).map(|revision| revision.number);
+        Ok((revisions, next))
+    }
+
+    /// What differs between two revisions; 0 stands for the draft.
+    pub async fn diff(&self, key: &Key, from: u32, to: u32) -> Result<Vec<Change>, Error> {
+        Ok(diff(&self.definition(key, from).await?, &self.definition(key, to).await?))
+    }
+
+    /// The definition of a revision; 0 stands for the draft.
+    pub async fn definition(&self, key: &Key, number: u32) -> Result<Definition, Error> {
+        match number {
+            0 => Ok(self.draft(key).await?.0.definition),
+            number => Ok(self.revision(key, number).await?.definition),
+        }
+    }
+
+    /// Makes a revision the active one: the next event starts it. Runs that go on finish on theirs.
+    pub async fn activate(&self, key: &Key, number: Option<u32>) -> Result<WorkflowHead, Error> {
+        let _changing = self.changing.lock().await;
+        let head = self.head(key).await?;
+        let number = number.unwrap_or(head.latest_revision);
+        if number == 0 {
+            return Err(Error::not_found("revision", key, ": publish the draft first (`weft workflow apply FILE --publish`)"));
+        }
+        let revision = self.revision(key, number).await?;
+        let program = Program::load(&self.registry, &revision).map_err(|error| Error::Unrunnable(number, error.to_string()))?;
+        let program = Arc::new(program);
+        let subscriptions = self.triggers.subscribe(&program).await?;
+        let mut routes = self.routes_without(key).await?;
+        routes.add(&program, &subscriptions)?;
+        let stored = serde_json::to_value(&subscriptions).map_err(|error| store::Error::Engine(error.to_string()))?;
+        let head = self.store.activate(key, Some((number, stored)), self.clock().now_ms()).await?;
+        self.triggers.listen(routes);
+        Ok(head)
+    }
+
+    /// Stops listening on behalf of a workflow. Runs that go on finish.
+    pub async fn pause(&self, key: &Key) -> Result<WorkflowHead, Error> {
+        let _changing = self.changing.lock().await;
+        self.head(key).await?;
+        let routes = self.routes_without(key).await?;
+        let head = self.store.activate(key, None, self.clock().now_ms()).await?;
+        self.triggers.listen(routes);
+        Ok(head)
+    }
+
+    /// Listens on behalf of every active workflow, after a start. One that cannot be run is left out and told of.
+    pub async fn listen(&self) -> Result<usize, Error> {
+        let mut routes = Routes::default();
+        let mut listening = 0;
+        for (head, program) in self.active(None).await? {
+            match program {
+                Ok(program) => match routes.add(&program, &routes_of(&head)) {
+                    Ok(()) => listening += 1,
+                    Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow is not listened for"),
+                },
+                Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow cannot be run"),
+            }
+        }
+        self.triggers.listen(routes);
+        Ok(listening)
+    }
+
+    /// The routes of every active workflow but one. Programs that are listened for already are kept.
+    async fn routes_without(&self, key: &Key) -> Result<Routes, Error> {
+        let mut routes = Routes::default();
+        for (head, program) in self.active(Some(key)).await? {
+            match program {
+                Ok(program) => routes.add(&program, &routes_of(&head))?,
+                Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow cannot be run"),
+            }
+        }
+        Ok(routes)
+    }
+
+    async fn active(&self, except: Option<&Key>) -> Result<Vec<(WorkflowHead, Result<Arc<Program>, String>)>, Error> {
+        let heads = self.read(|store| store.workflows(None, usize::MAX)).await?;
+        let mut active = Vec::new();
+        for head in heads {
+            if let Some(number) = head.active_revision.filter(|_| except != Some(&head.key)) {
+                let program = match self.triggers.routes().program(&head.key, number) {
+                    Some(program) => Ok(program),
+                    None => self.executor().program(&head.key, number)?,
+                };
+                active.push((head, program));
+            }
+        }
+        Ok(active)
+    }
+}
+
+fn routes_of(head: &WorkflowHead) -> Vec<HttpRoute> {
+    serde_json::from_value(head.subscriptions.clone()).unwrap_or_default()
+}

@@ -1,0 +1,114 @@
+//! Requests to the API of a running host.
+
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use clap::Args;
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Which host to talk to.
+#[derive(Args)]
+pub(super) struct Target {
+    /// Where the host is.
+    #[arg(long, global = true, env = "WEFT_URL", default_value = "http://127.0.0.1:8420", value_name = "URL")]
+    url: String,
+    /// What the host knows you by. Without it the file `admin-token` of the data folder in WEFT_DATA is read.
+    #[arg(long, global = true, env = "WEFT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    token: Option<String>,
+}
+
+/// Why a request brought nothing.
+pub(super) enum ClientError {
+    /// There is no host, or no answer.
+    Unreachable(String),
+    /// The host said what is wrong.
+    Problem {
+        /// The HTTP status.
+        status: u16,
+        /// The problem document's words, with every place.
+        text: String,
+    },
+    /// What was given on the command line cannot be used.
+    Usage(String),
+}
+
+/// A way to a host.
+pub(super) struct Client {
+    url: String,
+    token: Option<String>,
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// Whether JSON is to be printed.
+    pub(super) json: bool,
+}
+
+impl Client {
+    pub(super) fn new(target: &Target, json: bool) -> Result<Self, ClientError> {
+        let url = target.url.trim_end_matches('/').to_owned();
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(ClientError::Usage(format!("`{url}` is no URL of a host: write http://… or https://…")));
+        }
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .map_err(|error| ClientError::Usage(format!("the system's certificates cannot be read: {error}")))?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
+        Ok(Self { url, token: target.token.clone().or_else(token_of_data_folder), http, json })
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.send(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.send(Method::POST, path, body.to_string().into()).await
+    }
+
+    /// Sends a request and reads the answer; `null` where there is none.
+    pub(super) async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ClientError> {
+        let mut request = Request::builder().method(method).uri(format!("{}/api/v1{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
+        let response = self.http.request(request).await.map_err(|error| {
+            let mut text = format!("no host answers at {} ({error}", self.url);
+            let mut cause = std::error::Error::source(&error);
+            while let Some(inner) = cause {
+                text.push_str(&format!(": {inner}"));
+                cause = inner.source();
+            }
+            ClientError::Unreachable(text + "); start one with `weft serve`, or say where it is with --url")
+        })?;
+        let status = response.status();
+        let body = response.into_body().collect().await.map_err(|error| ClientError::Unreachable(error.to_string()))?.to_bytes();
+        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(ClientError::Problem { status: status.as_u16(), text: words_of(&body, status) })
+        }
+    }
+}
+
+/// A problem document in words.
+fn words_of(document: &Value, status: http::StatusCode) -> String {
+    let mut text = document["detail"].as_str().map_or_else(|| format!("the host answered {status}"), ToOwned::to_owned);
+    for error in document["errors"].as_array().into_iter().flatten() {
+        let pointer = error["pointer"].as_str().filter(|pointer| !pointer.is_empty()).unwrap_or("/");
+        text.push_str(&format!("\n  {pointer}: {}", error["message"].as_str().unwrap_or_default()));
+    }
+    text
+}
+
+fn token_of_data_folder() -> Option<String> {
+    let data = PathBuf::from(std::env::var_os("WEFT_DATA")?);
+    let token = std::fs::read_to_string(data.join("admin-token")).ok()?;
+    Some(token.trim().to_owned())
+}

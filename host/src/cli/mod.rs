@@ -1,0 +1,113 @@
+//! The command line: one file per verb. All but `serve` talk to the API of a running host.
+
+mod client;
+mod plugin;
+mod print;
+mod run;
+mod secret;
+mod serve;
+mod workflow;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use client::{Client, ClientError};
+
+/// Weft: an automation host whose triggers and steps are sandboxed WebAssembly components.
+#[derive(Parser)]
+#[command(name = "weft", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    target: client::Target,
+    /// Print JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the host.
+    Serve(serve::Serve),
+    /// Write, publish, activate and compare workflows.
+    #[command(subcommand)]
+    Workflow(workflow::Workflow),
+    /// Look at runs.
+    #[command(subcommand)]
+    Run(run::Run),
+    /// Add plugins and look at them.
+    #[command(subcommand)]
+    Plugin(plugin::Plugin),
+    /// Set secrets; nothing shows them again.
+    #[command(subcommand)]
+    Secret(secret::Secret),
+    /// Print a script that completes this command line in a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Why a verb failed, with its exit code.
+enum Failure {
+    /// The host said no, or something failed: 1.
+    Refused(String),
+    /// The command line is wrong: 2.
+    Usage(String),
+    /// The host cannot be reached: 3.
+    Unreachable(String),
+    /// There is no such thing: 4.
+    NotFound(String),
+    /// It was changed meanwhile, or is taken: 5.
+    Conflict(String),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Unreachable(text) => Self::Unreachable(text),
+            ClientError::Problem { status: 404, text } => Self::NotFound(text),
+            ClientError::Problem { status: 409 | 412, text } => Self::Conflict(text),
+            ClientError::Problem { text, .. } => Self::Refused(text),
+            ClientError::Usage(text) => Self::Usage(text),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let Cli { verb, target, json } = Cli::parse();
+    let result = match verb {
+        Verb::Serve(serve) => serve::serve(serve),
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "weft", &mut std::io::stdout());
+            Ok(())
+        }
+        Verb::Workflow(verb) => with_client(&target, json, |client| async move { workflow::run(verb, &client).await }),
+        Verb::Run(verb) => with_client(&target, json, |client| async move { run::run(verb, &client).await }),
+        Verb::Plugin(verb) => with_client(&target, json, |client| async move { plugin::run(verb, &client).await }),
+        Verb::Secret(verb) => with_client(&target, json, |client| async move { secret::run(verb, &client).await }),
+    };
+    let (code, text) = match result {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Refused(text)) => (1, text),
+        Err(Failure::Usage(text)) => (2, text),
+        Err(Failure::Unreachable(text)) => (3, text),
+        Err(Failure::NotFound(text)) => (4, text),
+        Err(Failure::Conflict(text)) => (5, text),
+    };
+    eprintln!("error: {text}");
+    ExitCode::from(code)
+}
+
+fn with_client<F: Future<Output = Result<(), Failure>>>(
+    target: &client::Target,
+    json: bool,
+    verb: impl FnOnce(Client) -> F,
+) -> Result<(), Failure> {
+    let client = Client::new(target, json)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::Refused(error.to_string()))?.block_on(verb(client))
+}

@@ -1,0 +1,63 @@
+//! `weft secret`
+
+use std::io::Read as _;
+
+use clap::Subcommand;
+use http::Method;
+
+use super::Failure;
+use super::client::Client;
+use super::print;
+
+#[derive(Subcommand)]
+pub(super) enum Secret {
+    /// Set a secret. The value comes from standard input; a line break at its end is not part of it.
+    Set {
+        /// What workflows call it: `{{$secrets.NAME}}`.
+        name: String,
+    },
+    /// List the names of secrets.
+    List,
+    /// Remove a secret.
+    Remove {
+        /// Its name.
+        name: String,
+    },
+}
+
+pub(super) async fn run(verb: Secret, client: &Client) -> Result<(), Failure> {
+    match verb {
+        Secret::Set { name } => {
+            let mut value = Vec::new();
+            std::io::stdin().read_to_end(&mut value).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
+            let value =
+                value.strip_suffix(b"\n").map(|value| value.strip_suffix(b"\r").unwrap_or(value)).unwrap_or(&value).to_vec();
+            let set = client.send(Method::PUT, &format!("/secrets/{}", segment(&name)), value.into()).await?;
+            if client.json {
+                print::json(&set);
+            } else {
+                println!("{name}: version {}", print::text(&set, "version"));
+            }
+        }
+        Secret::List => {
+            let page = client.get("/secrets").await?;
+            if client.json {
+                print::json(&page);
+            } else {
+                let rows = print::items(&page).map(|secret| ["name", "version", "set_at"].map(|name| print::text(secret, name)));
+                print::table(["secret", "version", "set"], rows.collect(), "no secrets");
+            }
+        }
+        Secret::Remove { name } => {
+            client.send(Method::DELETE, &format!("/secrets/{}", segment(&name)), bytes::Bytes::new()).await?;
+            if !client.json {
+                println!("{name}: removed");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn segment(name: &str) -> String {
+    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}

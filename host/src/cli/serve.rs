@@ -1,0 +1,119 @@
+//! `weft serve`
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context as _, anyhow};
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use crate::admin::{Admin, Source};
+use crate::capability::{self, Vault};
+use crate::executor::{Executor, SystemClock};
+use crate::http::{AdminToken, App, Server};
+use crate::plugin::{Cache, Engine, Factory, Registry};
+use crate::store::Store;
+use crate::trigger::Triggers;
+use crate::watch::Folder;
+
+#[derive(Args)]
+pub(super) struct Serve {
+    /// The folder that holds everything. Made if it is not there; on a local file system (ext4, xfs).
+    #[arg(long, env = "WEFT_DATA", value_name = "DIR", default_value = "weft-data")]
+    data: PathBuf,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "WEFT_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8420")]
+    listen: SocketAddr,
+    /// Where the host is reached from outside. By default the address that it listens at.
+    #[arg(long, env = "WEFT_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// The folder whose `.wasm` files are installed while the host runs. By default `plugins` in the data folder.
+    #[arg(long, env = "WEFT_PLUGINS", value_name = "DIR")]
+    plugins: Option<PathBuf>,
+}
+
+/// Runs the host until it is told to stop.
+pub(super) fn serve(serve: Serve) -> Result<(), Failure> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weft").build();
+    let runtime = runtime.map_err(|error| Failure::Refused(error.to_string()))?;
+    runtime.block_on(run(serve)).map_err(|error| Failure::Refused(format!("{error:#}")))
+}
+
+async fn run(serve: Serve) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let server = Server::bind(serve.listen).await.with_context(|| format!("cannot listen at {}", serve.listen))?;
+    let address = server.address()?;
+    let started = server.starter();
+    let stop = stopped()?;
+    let serving = tokio::spawn(server.serve(stop));
+
+    std::fs::create_dir_all(&serve.data).with_context(|| format!("cannot make {}", serve.data.display()))?;
+    let public_url = serve.public_url.unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
+    let (admin, store) = start(&serve.data, public_url).await?;
+    let token = AdminToken::open(&serve.data).context("the admin token")?;
+    let workflows = admin.listen().await?;
+    let recovered = admin.triggers().executor().recover().await?;
+    let folder = serve.plugins.unwrap_or_else(|| serve.data.join("plugins"));
+    let _watching = Folder::watch(&folder, admin.clone()).await.with_context(|| format!("cannot watch {}", folder.display()))?;
+    started(App { admin, token });
+    tracing::info!(
+        "listening at http://{address} after {} ms: {workflows} active workflows, {recovered} runs go on; data in {}",
+        began.elapsed().as_millis(),
+        serve.data.display(),
+    );
+
+    serving.await?;
+    store.close();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Everything but the outside.
+async fn start(data: &Path, public_url: String) -> anyhow::Result<(Arc<Admin>, Store)> {
+    let store = {
+        let data = data.to_owned();
+        // What is in memory and what is on disk may differ after a failed write, so nothing may go on from there.
+        let die = |error: &crate::store::Error| {
+            tracing::error!(%error, "the store failed; the host stops, and goes on at the next start");
+            std::process::exit(70);
+        };
+        tokio::task::spawn_blocking(move || Store::open(&data, die)).await??
+    };
+    let vault = Arc::new(Vault::open(data, std::env::var("WEFT_MASTER_KEY").ok(), store.clone())?);
+    let engine = Engine::start().map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
+    let cache = Cache::open(&data.join("cache"), vault.derive_key("weft compiled components"), &engine)
+        .context("the cache of compiled components")?;
+    let factory = Factory::new(engine, capability::link).map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
+    let registry = Arc::new(Registry::new(factory, cache));
+    let executor = Executor::new(registry, store.clone(), vault.clone(), Arc::new(SystemClock));
+    let admin = Arc::new(Admin::new(store.clone(), vault, Arc::new(Triggers::new(executor, public_url))));
+    admin.restore_plugins().await?;
+    for (name, bytes) in crate::built_in::PLUGINS {
+        admin.install(bytes.to_vec(), Source::BuiltIn).await.with_context(|| format!("the built-in plugin {name}"))?;
+    }
+    if crate::built_in::PLUGINS.is_empty() {
+        tracing::warn!("this program was built without plugins; `cargo xtask build` builds it with them");
+    }
+    Ok((admin, store))
+}
+
+/// Ends when the process is told to stop.
+fn stopped() -> std::io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,281 @@
+//! `weft workflow`
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+use http::Method;
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::client::Client;
+use super::print;
+
+#[derive(Subcommand)]
+pub(super) enum Workflow {
+    /// Save a file as a workflow's draft, making the workflow if it is new.
+    Apply {
+        /// A definition in YAML or JSON; `-` for standard input.
+        file: PathBuf,
+        /// Then publish it: an immutable, numbered revision.
+        #[arg(long)]
+        publish: bool,
+        /// Then make that revision the active one. Publishes too.
+        #[arg(long)]
+        activate: bool,
+        /// Why, for the list of revisions.
+        #[arg(long, short)]
+        message: Option<String>,
+    },
+    /// Say everything that would keep a file from being published. Nothing is saved.
+    Check {
+        /// A definition in YAML or JSON; `-` for standard input.
+        file: PathBuf,
+    },
+    /// List workflows.
+    List {
+        /// Begin after this key.
+        #[arg(long)]
+        after: Option<String>,
+        /// So many at most.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show a workflow: its state, and where it listens.
+    Show {
+        /// The workflow's key.
+        key: String,
+    },
+    /// List a workflow's revisions, newest first.
+    Revisions {
+        /// The workflow's key.
+        key: String,
+        /// Begin before this number.
+        #[arg(long)]
+        after: Option<u32>,
+        /// So many at most.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Make a revision the active one: the next event starts it.
+    Activate {
+        /// The workflow's key.
+        key: String,
+        /// The revision; by default the newest.
+        #[arg(long)]
+        revision: Option<u32>,
+    },
+    /// Stop listening; runs that go on finish.
+    Pause {
+        /// The workflow's key.
+        key: String,
+    },
+    /// Make an older revision the active one again.
+    Restore {
+        /// The workflow's key.
+        key: String,
+        /// The revision.
+        revision: u32,
+    },
+    /// Show what differs between two revisions, or a revision and the draft.
+    Diff {
+        /// The workflow's key.
+        key: String,
+        /// A revision's number, or `draft`; by default the active revision.
+        from: Option<String>,
+        /// A revision's number, or `draft`; by default the draft.
+        to: Option<String>,
+    },
+    /// Print a definition as `apply` takes it: YAML, or JSON with --json.
+    Export {
+        /// The workflow's key.
+        key: String,
+        /// The revision; by default the draft.
+        #[arg(long)]
+        revision: Option<u32>,
+    },
+}
+
+pub(super) async fn run(verb: Workflow, client: &Client) -> Result<(), Failure> {
+    match verb {
+        Workflow::Apply { file, publish, activate, message } => {
+            apply(client, &file, publish || activate, activate, message).await
+        }
+        Workflow::Check { file } => check(client, &file).await,
+        Workflow::List { after, limit } => list(client, after, limit).await,
+        Workflow::Show { key } => shown(client, &client.get(&format!("/workflows/{}", segment(&key))).await?),
+        Workflow::Revisions { key, after, limit } => revisions(client, &key, after, limit).await,
+        Workflow::Activate { key, revision } => {
+            let body = revision.map_or_else(|| json!({}), |revision| json!({ "revision": revision }));
+            shown(client, &client.post(&format!("/workflows/{}/activate", segment(&key)), &body).await?)
+        }
+        Workflow::Pause { key } => shown(client, &client.post(&format!("/workflows/{}/pause", segment(&key)), &json!({})).await?),
+        Workflow::Restore { key, revision } => {
+            let path = format!("/workflows/{}/restore", segment(&key));
+            shown(client, &client.post(&path, &json!({ "revision": revision })).await?)
+        }
+        Workflow::Diff { key, from, to } => diff(client, &key, from, to).await,
+        Workflow::Export { key, revision } => {
+            let side = revision.map_or_else(|| "draft".to_owned(), |revision| revision.to_string());
+            let definition = client.get(&format!("/workflows/{}/export?revision={side}", segment(&key))).await?;
+            if client.json {
+                print::json(&definition);
+            } else {
+                let yaml = serde_saphyr::to_string(&definition).map_err(|error| Failure::Refused(error.to_string()))?;
+                print!("{yaml}");
+            }
+            Ok(())
+        }
+    }
+}
+
+async fn apply(client: &Client, file: &PathBuf, publish: bool, activate: bool, message: Option<String>) -> Result<(), Failure> {
+    let definition = read(file)?;
+    let key = key_of(&definition)?;
+    let saved = client.send(Method::PUT, &format!("/workflows/{key}/draft"), definition.to_string().into()).await?;
+    let mut result = json!({ "key": saved["key"], "is_new": saved["is_new"] });
+    if !client.json {
+        println!("{key}: draft saved");
+    }
+    if publish {
+        let revision = client.post(&format!("/workflows/{key}/revisions"), &json!({ "message": message })).await?;
+        if !client.json {
+            let how = if revision["is_new"] == true { "published as" } else { "unchanged since" };
+            println!("{key}: {how} {}", print::text(&revision, "id"));
+        }
+        result["revision"] = revision;
+    }
+    if activate {
+        let number = &result["revision"]["number"];
+        let active = client.post(&format!("/workflows/{key}/activate"), &json!({ "revision": number })).await?;
+        if !client.json {
+            println!("{key}: revision {number} is active");
+            for url in active["urls"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                println!("{key}: listens at {url}");
+            }
+        }
+        result["workflow"] = active;
+    }
+    if client.json {
+        print::json(&result);
+    }
+    Ok(())
+}
+
+async fn check(client: &Client, file: &PathBuf) -> Result<(), Failure> {
+    let definition = read(file)?;
+    let checked = client.post(&format!("/workflows/{}/check", key_of(&definition)?), &definition).await?;
+    let problems: Vec<&Value> = checked["problems"].as_array().into_iter().flatten().collect();
+    if client.json {
+        print::json(&checked);
+    } else if problems.is_empty() {
+        println!("no problems");
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let lines =
+        problems.iter().map(|problem| format!("\n  {}: {}", print::text(problem, "pointer"), print::text(problem, "message")));
+    Err(Failure::Refused(format!("{} problem(s){}", problems.len(), lines.collect::<String>())))
+}
+
+async fn list(client: &Client, after: Option<String>, limit: usize) -> Result<(), Failure> {
+    let after = after.map(|after| format!("&after={}", segment(&after))).unwrap_or_default();
+    let page = client.get(&format!("/workflows?limit={limit}{after}")).await?;
+    if client.json {
+        print::json(&page);
+        return Ok(());
+    }
+    let rows = print::items(&page).map(|head| {
+        ["key", "status", "active_revision", "latest_revision", "updated_at", "title"].map(|name| print::text(head, name))
+    });
+    print::table(
+        ["key", "status", "active", "latest", "updated", "title"],
+        rows.collect(),
+        "no workflows yet: `weft workflow apply FILE`",
+    );
+    print::more(&page);
+    Ok(())
+}
+
+async fn revisions(client: &Client, key: &str, after: Option<u32>, limit: usize) -> Result<(), Failure> {
+    let after = after.map(|after| format!("&after={after}")).unwrap_or_default();
+    let page = client.get(&format!("/workflows/{}/revisions?limit={limit}{after}", segment(key))).await?;
+    if client.json {
+        print::json(&page);
+        return Ok(());
+    }
+    let rows = print::items(&page).map(|revision| {
+        let active = if revision["is_active"] == true { "active" } else { "" };
+        let [id, at, author, message] = ["id", "published_at", "author", "message"].map(|name| print::text(revision, name));
+        [id, active.to_owned(), at, author, message]
+    });
+    print::table(
+        ["revision", "", "published", "by", "message"],
+        rows.collect(),
+        "no revisions yet: `weft workflow apply FILE --publish`",
+    );
+    print::more(&page);
+    Ok(())
+}
+
+async fn diff(client: &Client, key: &str, from: Option<String>, to: Option<String>) -> Result<(), Failure> {
+    let sides = [("from", from), ("to", to)]
+        .map(|(name, side)| side.map(|side| format!("{name}={}&", segment(&side))).unwrap_or_default());
+    let found = client.get(&format!("/workflows/{}/diff?{}", segment(key), sides.concat().trim_end_matches('&'))).await?;
+    if client.json {
+        print::json(&found);
+        return Ok(());
+    }
+    println!("{key}: {} → {}", print::text(&found, "from"), print::text(&found, "to"));
+    let changes: Vec<&Value> = found["changes"].as_array().into_iter().flatten().collect();
+    for change in &changes {
+        let path = print::text(change, "path");
+        match change["kind"].as_str().unwrap_or_default() {
+            "added" => println!("+ {path}  {}", change["to"]),
+            "removed" => println!("- {path}  {}", change["from"]),
+            "moved" => println!("~ {path}  moved from {} to {}", change["from"], change["to"]),
+            _ => println!("~ {path}  {} → {}", change["from"], change["to"]),
+        }
+    }
+    if changes.is_empty() {
+        println!("no difference");
+    }
+    Ok(())
+}
+
+fn shown(client: &Client, head: &Value) -> Result<(), Failure> {
+    if client.json {
+        print::json(head);
+        return Ok(());
+    }
+    for member in ["key", "title", "status", "active_revision", "latest_revision", "runs_started", "created_at", "updated_at"] {
+        if !head[member].is_null() {
+            println!("{:<16} {}", member.replace('_', " "), print::text(head, member));
+        }
+    }
+    for url in head["urls"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        println!("{:<16} {url}", "listens at");
+    }
+    Ok(())
+}
+
+/// A definition from a file. JSON is YAML too.
+fn read(file: &PathBuf) -> Result<Value, Failure> {
+    let shown = file.display();
+    let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = text.map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
+    serde_saphyr::from_str(&text).map_err(|error| Failure::Refused(format!("{shown}: not YAML or JSON: {error}")))
+}
+
+fn key_of(definition: &Value) -> Result<String, Failure> {
+    let key = definition["key"].as_str().map(segment);
+    key.ok_or_else(|| Failure::Refused("the definition has no `key`, which names the workflow".into()))
+}
+
+/// A text as a segment of a URL.
+fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2D", "-")
+        .replace("%5F", "_")
+}

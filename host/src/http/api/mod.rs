@@ -1,0 +1,131 @@
+//! `/api/v1`: what a token may do. Every route stands in [`routes`].
+
+mod plugins;
+mod runs;
+mod secrets;
+mod workflows;
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Method, Request};
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::error::Problem;
+use super::request::{Query, Reply, read_body};
+use crate::admin::Admin;
+use crate::limits::{API_BODY_BYTES_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, PLUGIN_BYTES_MAX};
+
+/// A request to a route.
+struct Call {
+    admin: Arc<Admin>,
+    params: Vec<(String, String)>,
+    query: Query,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+type Handler = fn(Call) -> BoxFuture<'static, Result<Reply, Problem>>;
+
+struct Route {
+    method: Method,
+    handler: Handler,
+    body_bytes_max: usize,
+}
+
+static ROUTES: LazyLock<matchit::Router<Vec<Route>>> = LazyLock::new(routes);
+
+fn routes() -> matchit::Router<Vec<Route>> {
+    let mut table: Vec<(&str, Vec<Route>)> = Vec::new();
+    let mut add = |method: Method, path: &'static str, handler: Handler| {
+        let body_bytes_max = if path == "/plugins" { PLUGIN_BYTES_MAX + 1 } else { API_BODY_BYTES_MAX };
+        let route = Route { method, handler, body_bytes_max };
+        match table.iter_mut().find(|(known, _)| *known == path) {
+            Some((_, routes)) => routes.push(route),
+            None => table.push((path, vec![route])),
+        }
+    };
+    add(Method::GET, "/workflows", |call| Box::pin(workflows::list(call)));
+    add(Method::GET, "/workflows/{key}", |call| Box::pin(workflows::show(call)));
+    add(Method::GET, "/workflows/{key}/draft", |call| Box::pin(workflows::draft(call)));
+    add(Method::PUT, "/workflows/{key}/draft", |call| Box::pin(workflows::save_draft(call)));
+    add(Method::POST, "/workflows/{key}/check", |call| Box::pin(workflows::check(call)));
+    add(Method::GET, "/workflows/{key}/revisions", |call| Box::pin(workflows::revisions(call)));
+    add(Method::POST, "/workflows/{key}/revisions", |call| Box::pin(workflows::publish(call)));
+    add(Method::GET, "/workflows/{key}/revisions/{number}", |call| Box::pin(workflows::revision(call)));
+    add(Method::POST, "/workflows/{key}/activate", |call| Box::pin(workflows::activate(call)));
+    add(Method::POST, "/workflows/{key}/pause", |call| Box::pin(workflows::pause(call)));
+    add(Method::POST, "/workflows/{key}/restore", |call| Box::pin(workflows::restore(call)));
+    add(Method::GET, "/workflows/{key}/diff", |call| Box::pin(workflows::diff(call)));
+    add(Method::GET, "/workflows/{key}/export", |call| Box::pin(workflows::export(call)));
+    add(Method::GET, "/runs", |call| Box::pin(runs::list(call)));
+    add(Method::GET, "/runs/{id}", |call| Box::pin(runs::show(call)));
+    add(Method::GET, "/plugins", |call| Box::pin(plugins::list(call)));
+    add(Method::POST, "/plugins", |call| Box::pin(plugins::add(call)));
+    add(Method::GET, "/plugins/{vendor}/{name}", |call| Box::pin(plugins::inspect(call)));
+    add(Method::GET, "/secrets", |call| Box::pin(secrets::list(call)));
+    add(Method::PUT, "/secrets/{name}", |call| Box::pin(secrets::set(call)));
+    add(Method::DELETE, "/secrets/{name}", |call| Box::pin(secrets::remove(call)));
+    let mut router = matchit::Router::new();
+    for (path, routes) in table {
+        router.insert(path, routes).expect("the table above has no conflicts; every start shows it");
+    }
+    router
+}
+
+/// Serves a request whose path below `/api/v1` is `path`.
+pub(super) async fn serve(admin: &Arc<Admin>, path: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
+    let Ok(found) = ROUTES.at(path) else {
+        return Err(Problem::not_found(format!("the API has no `{path}`")));
+    };
+    let Some(route) = found.value.iter().find(|route| route.method == request.method()) else {
+        let methods: Vec<&str> = found.value.iter().map(|route| route.method.as_str()).collect();
+        return Err(Problem::method_not_allowed(&methods.join(", ")));
+    };
+    let decode = |(name, value): (&str, &str)| (name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned());
+    let params = found.params.iter().map(decode).collect();
+    let (parts, body) = request.into_parts();
+    let body = read_body(body, route.body_bytes_max).await?;
+    let call = Call { admin: admin.clone(), params, query: Query::of(&parts.uri), headers: parts.headers, body };
+    (route.handler)(call).await
+}
+
+impl Call {
+    /// A segment of the path.
+    fn param<T: std::str::FromStr>(&self, name: &str) -> Result<T, Problem>
+    where
+        T::Err: std::fmt::Display,
+    {
+        let text = self.params.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value);
+        text.parse().map_err(|error| Problem::not_found(format!("{name}: {error}")))
+    }
+
+    /// The body as JSON.
+    fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Problem::bad_request(format!("the body is not the JSON that is wanted: {error}")))
+    }
+
+    /// The body as JSON, or the default where there is none.
+    fn json_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    /// How many items a page has at most.
+    fn limit(&self) -> Result<usize, Problem> {
+        match self.query.get::<usize>("limit")? {
+            None => Ok(LIST_LIMIT_DEFAULT),
+            Some(limit @ 1..=LIST_LIMIT_MAX) => Ok(limit),
+            Some(limit) => Err(Problem::bad_request(format!("?limit={limit}: a page has 1 to {LIST_LIMIT_MAX} items"))),
+        }
+    }
+}
+
+/// A page of a list, and what to give as `after` for the next one.
+fn page(items: Vec<Value>, next: Option<impl ToString>) -> Value {
+    json!({ "items": items, "next": next.map(|next| next.to_string()) })
+}

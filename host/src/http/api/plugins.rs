@@ -1,0 +1,67 @@
+//! Plugins.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Call;
+use crate::admin::Source;
+use crate::http::error::Problem;
+use crate::http::request::{Reply, json_reply};
+use crate::plugin::Plugin;
+
+/// `GET /plugins` → `{items: [plugin], refused: [{path, reason}]}`: every installed version, and files of the watched folder
+/// that are no plugins.
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let items: Vec<Value> = call.admin.registry().list().iter().map(|plugin| summary(plugin)).collect();
+    Ok(json_reply(StatusCode::OK, &json!({ "items": items, "refused": call.admin.refused_files() })))
+}
+
+/// `POST /plugins` with a component's bytes → plugin; 201, or 200 if it was installed before.
+pub(super) async fn add(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    if call.body.is_empty() {
+        return Err(Problem::bad_request("the body is the plugin: the bytes of a .wasm file"));
+    }
+    let installed = call.admin.install(call.body.into(), Source::Outside).await?;
+    let status = if installed.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(json_reply(status, &inspected(&installed.plugin)))
+}
+
+/// `GET /plugins/{vendor}/{name}?version` → plugin with its types, schemas, imports and exports. By default the newest version.
+pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&["version"])?;
+    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let wanted: Option<semver::Version> = call.query.get("version")?;
+    let plugins = call.admin.registry().list();
+    let mut versions = plugins.iter().filter(|plugin| plugin.description.name == name);
+    let found = match &wanted {
+        Some(version) => versions.find(|plugin| plugin.description.version == *version),
+        None => versions.next_back(),
+    };
+    let wanted = wanted.map(|version| format!(" {version}")).unwrap_or_default();
+    let missing = || Problem::not_found(format!("no plugin `{name}`{wanted} is installed; `weft plugin list` shows what is"));
+    Ok(json_reply(StatusCode::OK, &inspected(found.ok_or_else(missing)?)))
+}
+
+fn summary(plugin: &Plugin) -> Value {
+    let description = &plugin.description;
+    let nodes: Vec<&str> = description.nodes.iter().map(|node| node.name.as_str()).collect();
+    let triggers: Vec<&str> = description.triggers.iter().map(|trigger| trigger.name.as_str()).collect();
+    json!({
+        "name": description.name,
+        "version": description.version,
+        "title": description.title,
+        "digest": plugin.digest,
+        "nodes": nodes,
+        "triggers": triggers,
+    })
+}
+
+fn inspected(plugin: &Plugin) -> Value {
+    let mut body = serde_json::to_value(&plugin.description).unwrap_or_default();
+    body["digest"] = json!(plugin.digest);
+    body["imports"] = json!(plugin.facts.imports);
+    body["exports"] = json!(plugin.facts.exports);
+    body
+}

@@ -1,0 +1,39 @@
+//! Secrets: they go in, and never come out.
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::Call;
+use crate::executor::rfc3339;
+use crate::http::error::Problem;
+use crate::http::request::{Reply, empty_reply, json_reply};
+
+/// `GET /secrets` → `{items: [{name, version, set_at}]}`.
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let secrets = call.admin.vault().list()?;
+    let items: Vec<Value> = secrets
+        .iter()
+        .map(|secret| json!({ "name": secret.name, "version": secret.version, "set_at": rfc3339(secret.set_ms) }))
+        .collect();
+    Ok(json_reply(StatusCode::OK, &json!({ "items": items })))
+}
+
+/// `PUT /secrets/{name}` with the value as the body, byte for byte → `{name, version}`.
+pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let name: String = call.param("name")?;
+    let version = call.admin.vault().set(&name, &call.body, call.admin.clock().now_ms()).await?;
+    Ok(json_reply(StatusCode::OK, &json!({ "name": name, "version": version })))
+}
+
+/// `DELETE /secrets/{name}` → 204.
+pub(super) async fn remove(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let name: String = call.param("name")?;
+    if call.admin.vault().remove(&name).await? {
+        Ok(empty_reply(StatusCode::NO_CONTENT))
+    } else {
+        Err(Problem::not_found(format!("there is no secret `{name}`")))
+    }
+}

@@ -1,0 +1,219 @@
+//! Workflows, drafts, revisions.
+
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Call, page};
+use crate::executor::rfc3339;
+use crate::http::error::Problem;
+use crate::http::request::{Reply, header_text, json_reply};
+use crate::store::{Revision, WorkflowHead};
+use crate::workflow::{Definition, Key};
+
+/// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key.
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&["limit", "after"])?;
+    let (heads, next) = call.admin.workflows(call.query.get("after")?, call.limit()?).await?;
+    Ok(json_reply(StatusCode::OK, &page(heads.iter().map(head).collect(), next)))
+}
+
+/// `GET /workflows/{key}` → workflow with `urls`, where it listens, and `runs_started`.
+pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let (found, urls, runs_started) = call.admin.workflow(&call.param::<Key>("key")?).await?;
+    Ok(json_reply(StatusCode::OK, &shown(&found, &urls, runs_started)))
+}
+
+/// `GET /workflows/{key}/draft` → definition, with an `ETag`.
+pub(super) async fn draft(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let (draft, etag) = call.admin.draft(&call.param::<Key>("key")?).await?;
+    Ok(with_etag(json_reply(StatusCode::OK, &draft.definition), &etag))
+}
+
+/// `PUT /workflows/{key}/draft` with a definition → `{key, is_new}`, with an `ETag`. With `If-Match` only if the draft still
+/// has that one (412).
+pub(super) async fn save_draft(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let definition = definition(&call)?;
+    let expected = header_text(&call.headers, header::IF_MATCH).filter(|etag| *etag != "*");
+    let expected = expected.map(|etag| etag.trim_matches('"').to_owned().try_into().map_err(Problem::bad_request)).transpose()?;
+    let key = definition.key.clone();
+    let saved = call.admin.save_draft(definition, expected).await?;
+    let status = if saved.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(with_etag(json_reply(status, &json!({ "key": key, "is_new": saved.is_new })), &saved.etag))
+}
+
+/// `POST /workflows/{key}/check` with a definition → `{problems: [{pointer, message}]}`. Nothing is saved.
+pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let problems = call.admin.check(&definition(&call)?).await?;
+    Ok(json_reply(StatusCode::OK, &json!({ "problems": problems })))
+}
+
+/// `GET /workflows/{key}/revisions?limit&after` → `{items: [revision], next}`, newest first, without definitions.
+pub(super) async fn revisions(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&["limit", "after"])?;
+    let key = call.param::<Key>("key")?;
+    let (revisions, next) = call.admin.revisions(&key, call.query.get("after")?, call.limit()?).await?;
+    let (head, ..) = call.admin.workflow(&key).await?;
+    let items = revisions.iter().map(|revision| summary(revision, head.active_revision)).collect();
+    Ok(json_reply(StatusCode::OK, &page(items, next)))
+}
+
+/// `POST /workflows/{key}/revisions` with `{message?}` → revision; 201, or 200 if nothing differs from the newest one.
+pub(super) async fn publish(call: Call) -> Result<Reply, Problem> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Publish {
+        message: Option<String>,
+    }
+    call.query.only(&[])?;
+    let wanted: Publish = call.json_or_default()?;
+    let published = call.admin.publish(&call.param::<Key>("key")?, "admin", wanted.message).await?;
+    let status = if published.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    let mut body = summary(&published.revision, None);
+    body["is_new"] = published.is_new.into();
+    Ok(json_reply(status, &body))
+}
+
+/// `GET /workflows/{key}/revisions/{number}` → revision with its definition and the plugins that it is pinned to.
+pub(super) async fn revision(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let key = call.param::<Key>("key")?;
+    let revision = call.admin.revision(&key, call.param("number")?).await?;
+    let (head, ..) = call.admin.workflow(&key).await?;
+    let mut body = summary(&revision, head.active_revision);
+    body["definition"] = json!(revision.definition);
+    body["pins"] = json!({ "trigger": revision.trigger_pin, "nodes": revision.node_pins });
+    Ok(json_reply(StatusCode::OK, &body))
+}
+
+/// `POST /workflows/{key}/activate` with `{revision?}` → workflow. By default the newest revision.
+pub(super) async fn activate(call: Call) -> Result<Reply, Problem> {
+    #[derive(Default, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Activate {
+        revision: Option<u32>,
+    }
+    call.query.only(&[])?;
+    let wanted: Activate = call.json_or_default()?;
+    activated(&call, wanted.revision).await
+}
+
+/// `POST /workflows/{key}/restore` with `{revision}` → workflow. Makes an older revision the active one again.
+pub(super) async fn restore(call: Call) -> Result<Reply, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Restore {
+        revision: u32,
+    }
+    call.query.only(&[])?;
+    let wanted: Restore = call.json()?;
+    activated(&call, Some(wanted.revision)).await
+}
+
+async fn activated(call: &Call, revision: Option<u32>) -> Result<Reply, Problem> {
+    let key = call.param::<Key>("key")?;
+    call.admin.activate(&key, revision).await?;
+    let (found, urls, runs_started) = call.admin.workflow(&key).await?;
+    Ok(json_reply(StatusCode::OK, &shown(&found, &urls, runs_started)))
+}
+
+/// `POST /workflows/{key}/pause` → workflow. Events no longer start runs.
+pub(super) async fn pause(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let found = call.admin.pause(&call.param::<Key>("key")?).await?;
+    Ok(json_reply(StatusCode::OK, &head(&found)))
+}
+
+/// `GET /workflows/{key}/diff?from&to` → `{from, to, changes: [{path, kind, from?, to?}]}`. Numbers of revisions, or `draft`. By
+/// default from the active (else the newest) revision to the draft.
+pub(super) async fn diff(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&["from", "to"])?;
+    let key = call.param::<Key>("key")?;
+    let (head, ..) = call.admin.workflow(&key).await?;
+    let from = call.query.get::<Side>("from")?.unwrap_or(Side(head.active_revision.unwrap_or(head.latest_revision)));
+    let to = call.query.get::<Side>("to")?.unwrap_or(Side(0));
+    let changes = call.admin.diff(&key, from.0, to.0).await?;
+    Ok(json_reply(StatusCode::OK, &json!({ "from": from.shown(), "to": to.shown(), "changes": changes })))
+}
+
+/// `GET /workflows/{key}/export?revision` → definition, as `workflow apply` takes it. By default of the draft.
+pub(super) async fn export(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&["revision"])?;
+    let side = call.query.get::<Side>("revision")?.unwrap_or(Side(0));
+    let definition = call.admin.definition(&call.param::<Key>("key")?, side.0).await?;
+    Ok(json_reply(StatusCode::OK, &definition))
+}
+
+/// A revision's number, or 0 for the draft.
+struct Side(u32);
+
+impl Side {
+    fn shown(&self) -> Value {
+        if self.0 == 0 { "draft".into() } else { self.0.into() }
+    }
+}
+
+impl std::str::FromStr for Side {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match (text, text.parse()) {
+            ("draft", _) => Ok(Self(0)),
+            (_, Ok(number @ 1..)) => Ok(Self(number)),
+            _ => Err("give the number of a revision, from 1, or `draft`"),
+        }
+    }
+}
+
+fn definition(call: &Call) -> Result<Definition, Problem> {
+    let key = call.param::<Key>("key")?;
+    let value: Value = call.json()?;
+    let definition = Definition::from_value(value).map_err(|problems| Problem::invalid("this is no workflow", problems))?;
+    if definition.key == key {
+        Ok(definition)
+    } else {
+        Err(Problem::bad_request(format!("the definition's key is `{}`, and the URL says `{key}`", definition.key)))
+    }
+}
+
+fn with_etag(mut reply: Reply, etag: &crate::digest::Digest) -> Reply {
+    if let Ok(etag) = HeaderValue::from_str(&format!("\"{etag}\"")) {
+        reply.headers_mut().insert(header::ETAG, etag);
+    }
+    reply
+}
+
+fn head(head: &WorkflowHead) -> Value {
+    json!({
+        "key": head.key,
+        "title": head.title,
+        "status": if head.active_revision.is_some() { "active" } else { "paused" },
+        "active_revision": head.active_revision,
+        "latest_revision": head.latest_revision,
+        "created_at": rfc3339(head.created_ms),
+        "updated_at": rfc3339(head.updated_ms),
+    })
+}
+
+fn shown(found: &WorkflowHead, urls: &[String], runs_started: u32) -> Value {
+    let mut body = head(found);
+    body["urls"] = json!(urls);
+    body["runs_started"] = runs_started.into();
+    body
+}
+
+fn summary(revision: &Revision, active: Option<u32>) -> Value {
+    json!({
+        "id": format!("{}-{:05}", revision.workflow, revision.number),
+        "workflow": revision.workflow,
+        "number": revision.number,
+        "is_active": active == Some(revision.number),
+        "author": revision.author,
+        "message": revision.message,
+        "published_at": rfc3339(revision.published_ms),
+    })
+}

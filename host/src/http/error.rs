@@ -1,0 +1,159 @@
+//! From every error to a response: the only place that chooses a status code for one.
+
+use http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::request::{Reply, json_reply};
+use crate::admin::{self, InstallError};
+use crate::capability::VaultError;
+use crate::executor;
+use crate::plugin::CallError;
+use crate::store;
+use crate::trigger::FireError;
+
+/// A problem document (RFC 9457) with a stable code: what is wrong, where, and what to do.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Document>);
+
+#[derive(Debug)]
+struct Document {
+    status: StatusCode,
+    code: &'static str,
+    detail: String,
+    /// Places in what was sent, each with what is wrong there.
+    errors: Vec<Value>,
+    header: Option<(header::HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self(Box::new(Document { status, code, detail: detail.into(), errors: Vec::new(), header: None }))
+    }
+
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid-request", detail)
+    }
+
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// The request's content is wrong, at these places.
+    pub(super) fn invalid(detail: impl Into<String>, problems: Vec<crate::workflow::Problem>) -> Self {
+        let errors = problems.into_iter().map(|problem| json!({ "pointer": problem.pointer, "message": problem.message }));
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-workflow", detail);
+        problem.0.errors = errors.collect();
+        problem
+    }
+
+    pub(super) fn too_large(bytes_max: usize) -> Self {
+        let detail = format!("the body has more than {bytes_max} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail)
+    }
+
+    pub(super) fn method_not_allowed(allowed: &str) -> Self {
+        let detail = format!("this URL takes {allowed}");
+        let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail);
+        problem.with_header(header::ALLOW, allowed)
+    }
+
+    /// The host's own fault; what it was stands in the log, not in the response.
+    fn internal(error: &dyn std::error::Error) -> Self {
+        tracing::error!(error = %error, "a request could not be served");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the host made a mistake; its log says which")
+    }
+
+    pub(super) fn with_header(mut self, name: header::HeaderName, value: &str) -> Self {
+        self.0.header = HeaderValue::from_str(value).ok().map(|value| (name, value));
+        self
+    }
+
+    pub(super) fn into_reply(self) -> Reply {
+        let Document { status, code, detail, errors, header } = *self.0;
+        let title = status.canonical_reason().unwrap_or_default();
+        let mut document = json!({ "title": title, "status": status.as_u16(), "code": code, "detail": detail });
+        if !errors.is_empty() {
+            document["errors"] = errors.into();
+        }
+        let mut reply = json_reply(status, &document);
+        reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some((name, value)) = header {
+            reply.headers_mut().insert(name, value);
+        }
+        reply
+    }
+}
+
+impl From<admin::Error> for Problem {
+    fn from(error: admin::Error) -> Self {
+        use admin::Error;
+        match error {
+            Error::NotFound { .. } => Self::not_found(error.to_string()),
+            Error::Invalid(problems) => Self::invalid("the workflow cannot be published", problems),
+            Error::Stale => Self::new(StatusCode::PRECONDITION_FAILED, "stale-draft", error.to_string()),
+            Error::Route(_) => Self::new(StatusCode::CONFLICT, "route-conflict", error.to_string()),
+            Error::Subscribe(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "trigger-refused", error.to_string()),
+            Error::Unrunnable(..) => Self::new(StatusCode::CONFLICT, "plugin-missing", error.to_string()),
+            Error::Install(error) => error.into(),
+            Error::Vault(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Executor(error) => error.into(),
+        }
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        let (status, code) = match error {
+            InstallError::Examine(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plugin-refused"),
+            InstallError::ReservedVendor(_) => (StatusCode::UNPROCESSABLE_ENTITY, "vendor-reserved"),
+            InstallError::VersionTaken { .. } => (StatusCode::CONFLICT, "version-taken"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Name(_) | VaultError::Size => Self::bad_request(error.to_string()),
+            VaultError::Sealed(_) => Self::new(StatusCode::CONFLICT, "secret-sealed", error.to_string()),
+            VaultError::Store(error) => error.into(),
+            VaultError::MasterKey(..) | VaultError::MasterKeyForm(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Conflict => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            store::Error::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the host is stopping")
+                .with_header(header::RETRY_AFTER, "5"),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<executor::Error> for Problem {
+    fn from(error: executor::Error) -> Self {
+        match &error {
+            executor::Error::Store(inner) if matches!(**inner, store::Error::Closed) => store::Error::Closed.into(),
+            executor::Error::Store(_) | executor::Error::Program(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<FireError> for Problem {
+    fn from(error: FireError) -> Self {
+        match error {
+            FireError::Executor(error) => error.into(),
+            FireError::Call(CallError::Host(_)) => Self::internal(&error),
+            FireError::Call(_) | FireError::Failed(_) => {
+                tracing::error!(%error, "a trigger failed");
+                let detail = "the workflow's trigger could not handle the request; the host's log says why";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "trigger-failed", detail)
+            }
+        }
+    }
+}

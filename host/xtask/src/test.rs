@@ -1,0 +1,21 @@
+//! `cargo xtask test`: everything that shows that Weft works.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::{cargo, guests, root, run_command, setup};
+
+pub(crate) fn test(filter: Option<&str>) -> Result<()> {
+    setup::program("cc", &["gcc", "libc6-dev"])?;
+    setup::program("npm", &["nodejs", "npm"])?;
+    guests::build_plugins()?;
+    guests::build_test_guests()?;
+    let tests = root().join("tests");
+    if !tests.join("node_modules").join(".package-lock.json").exists() {
+        run_command(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&tests))?;
+    }
+    let mut arguments = vec!["test", "--workspace"];
+    arguments.extend(filter);
+    cargo(&arguments)
+}

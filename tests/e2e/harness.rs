@@ -1,0 +1,324 @@
+//! A host of its own for each test, and ways to talk to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tempfile::TempDir;
+
+/// A running host.
+pub(crate) struct Host {
+    child: Child,
+    pub(crate) url: String,
+    pub(crate) data: Data,
+    pub(crate) agent: ureq::Agent,
+    log: Mutex<Receiver<String>>,
+}
+
+/// A data folder that outlives hosts.
+pub(crate) struct Data(TempDir);
+
+impl Data {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        std::fs::read_to_string(self.path().join("admin-token")).unwrap()
+    }
+
+    /// Every byte of every file, for searches.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        fn collect(folder: &Path, all: &mut Vec<u8>) {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    collect(&path, all);
+                } else {
+                    all.extend(std::fs::read(&path).unwrap());
+                }
+            }
+        }
+        let mut all = Vec::new();
+        collect(self.path(), &mut all);
+        all
+    }
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    /// Checks that this is a problem document with a status and a code.
+    #[track_caller]
+    pub(crate) fn expect_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let document = self.json();
+        assert_eq!((document["status"].as_u64(), document["code"].as_str()), (Some(status.into()), Some(code)));
+        assert!(document["title"].is_string() && document["detail"].is_string(), "{document}");
+    }
+}
+
+/// Header fields of a request.
+pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
+
+impl Host {
+    pub(crate) fn start() -> Self {
+        Self::start_in(Data::new(), &[])
+    }
+
+    /// Starts a host over a data folder, with variables in its environment, and waits until it is ready.
+    pub(crate) fn start_in(data: Data, environment: Headers<'_>) -> Self {
+        Self::try_start(data, environment).unwrap_or_else(|log| panic!("the host did not start:\n{log}"))
+    }
+
+    pub(crate) fn try_start(data: Data, environment: Headers<'_>) -> Result<Self, String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+        command.env("NO_COLOR", "1").env_remove("WEFT_DATA").envs(environment.iter().copied());
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let (lines, log) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        let mut seen = Vec::new();
+        loop {
+            match log.recv_timeout(Duration::from_secs(60)) {
+                Ok(line) => {
+                    let url = line.split_once("listening at ").map(|(_, rest)| rest.split(' ').next().unwrap().to_owned());
+                    seen.push(line);
+                    if let Some(url) = url {
+                        let config = ureq::Agent::config_builder().http_status_as_error(false);
+                        let agent = config.timeout_global(Some(Duration::from_secs(60))).build().into();
+                        return Ok(Self { child, url, data, agent, log: Mutex::new(log) });
+                    }
+                }
+                Err(_) => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    return Err(seen.join("\n"));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9; the data stays.
+    pub(crate) fn kill(mut self) -> Data {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.data, Data::new())
+    }
+
+    /// SIGTERM; the data stays.
+    pub(crate) fn stop(mut self) -> Data {
+        self.signal("TERM");
+        assert!(self.child.wait().unwrap().success());
+        std::mem::replace(&mut self.data, Data::new())
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Everything logged since the last look.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().try_iter().collect::<Vec<_>>().join("\n")
+    }
+
+    pub(crate) fn request(&self, method: &str, path: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
+        send(&self.agent, method, &format!("{}{path}", self.url), headers, body)
+    }
+
+    /// A request to the API with the admin's token.
+    pub(crate) fn api(&self, method: &str, path: &str, body: &[u8]) -> Answer {
+        let token = format!("Bearer {}", self.data.token());
+        self.request(method, &format!("/api/v1{path}"), &[("authorization", &token)], body)
+    }
+
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let answer = self.api("GET", path, b"");
+        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        answer.json()
+    }
+
+    /// A POST of JSON to a hook.
+    pub(crate) fn hook(&self, path: &str, body: &[u8]) -> Answer {
+        self.request("POST", &format!("/hooks/{path}"), &[("content-type", "application/json")], body)
+    }
+
+    /// Saves, publishes and activates a definition.
+    #[track_caller]
+    pub(crate) fn apply(&self, definition: &Value) {
+        let key = definition["key"].as_str().unwrap();
+        for (method, path, body) in
+            [("PUT", "draft", definition.to_string()), ("POST", "revisions", String::new()), ("POST", "activate", String::new())]
+        {
+            let answer = self.api(method, &format!("/workflows/{key}/{path}"), body.as_bytes());
+            assert!(answer.status < 300, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        }
+    }
+
+    pub(crate) fn set_secret(&self, name: &str, value: &str) {
+        assert_eq!(self.api("PUT", &format!("/secrets/{name}"), value.as_bytes()).status, 200);
+    }
+
+    pub(crate) fn add_plugin(&self, name: &str) {
+        let answer = self.api("POST", "/plugins", &guest(name));
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+    }
+
+    /// Stored runs, newest first.
+    pub(crate) fn runs(&self) -> Vec<Value> {
+        self.get("/runs?limit=500")["items"].as_array().unwrap().clone()
+    }
+
+    /// The newest run, whole.
+    #[track_caller]
+    pub(crate) fn newest_run(&self) -> Value {
+        let id = self.runs().first().expect("a run")["id"].as_str().unwrap().to_owned();
+        self.get(&format!("/runs/{id}"))
+    }
+
+    /// The command line against this host.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        self.cli_with(arguments, b"")
+    }
+
+    pub(crate) fn cli_with(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+        command.args(arguments).env("WEFT_URL", &self.url).env("WEFT_TOKEN", self.data.token());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let _ = child.stdin.take().unwrap().write_all(input);
+        child.wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) fn send(agent: &ureq::Agent, method: &str, url: &str, headers: Headers<'_>, body: &[u8]) -> Answer {
+    try_send(agent, method, url, headers, body).unwrap_or_else(|error| panic!("{method} {url}: {error}"))
+}
+
+/// A request that may find nobody.
+pub(crate) fn try_send(
+    agent: &ureq::Agent,
+    method: &str,
+    url: &str,
+    headers: Headers<'_>,
+    body: &[u8],
+) -> Result<Answer, ureq::Error> {
+    let mut request = ureq::http::Request::builder().method(method).uri(url);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = agent.run(request.body(body.to_vec()).unwrap())?;
+    let body = response.body_mut().with_config().limit(64 << 20).read_to_vec()?;
+    Ok(Answer { status: response.status().as_u16(), headers: response.headers().clone(), body })
+}
+
+/// The repository's folder.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The target folder: the one that the binary under test was built into.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_weft")).ancestors().nth(2).unwrap().to_owned()
+}
+
+/// A component that `cargo xtask test` built.
+pub(crate) fn guest(name: &str) -> Vec<u8> {
+    let path = target().join("test-guests").join(format!("{name}.wasm"));
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", path.display()))
+}
+
+/// The shim between host and system, built once for this process.
+pub(crate) fn shim() -> PathBuf {
+    static BUILT: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
+        let library = target().join(format!("weft-shim-{}.so", std::process::id()));
+        let source = repository().join("tests/shim/store_shim.c");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).args(["-ldl", "-lpthread"]);
+        assert!(compiler.status().expect("a C compiler").success());
+        library
+    });
+    BUILT.clone()
+}
+
+/// A workflow that is published with a trigger's config and these steps.
+pub(crate) fn workflow(key: &str, trigger: &Value, steps: &Value) -> Value {
+    json!({"weft": 1, "key": key, "trigger": {"type": "webhook", "config": trigger}, "steps": steps})
+}
+
+/// The signature of GitHub's scheme.
+pub(crate) fn github_signature(secret: &str, body: &[u8]) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
+    mac.update(body);
+    format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
+}
+
+/// Asks again until it is so, or fails after a long time.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(30), "still not: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Opens a raw connection, for requests that no client would send.
+pub(crate) fn connect(url: &str) -> std::net::TcpStream {
+    let stream = std::net::TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+/// Sends bytes and reads all that comes until the other side closes, or `enough` says so.
+pub(crate) fn raw(url: &str, request: &[u8], enough: impl Fn(&str) -> bool) -> String {
+    let mut stream = connect(url);
+    stream.write_all(request).unwrap();
+    let (mut text, mut bytes) = (String::new(), [0; 4096]);
+    while !enough(&text) {
+        match stream.read(&mut bytes) {
+            Ok(count @ 1..) => text.push_str(&String::from_utf8_lossy(&bytes[..count])),
+            _ => break,
+        }
+    }
+    text
+}

@@ -1,0 +1,29 @@
+//! Weft from outside: the real binary, real components, real connections.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
+mod harness;
+
+mod cli;
+mod hooks;
+mod kill;
+mod payloads;
+mod plugins;
+mod refusals;
+mod revisions;
+mod sandbox;
+mod secrets;
+mod store;
+mod vendors;
+
+/// Every file of this folder is a module above: a test that nobody runs is worse than none.
+#[test]
+fn no_file_is_forgotten() {
+    let here = harness::repository().join("tests/e2e");
+    let main = std::fs::read_to_string(here.join("main.rs")).unwrap();
+    for entry in std::fs::read_dir(here).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let module = name.strip_suffix(".rs").unwrap();
+        assert!(module == "main" || main.contains(&format!("mod {module};")), "{name} is in no `mod`");
+    }
+}

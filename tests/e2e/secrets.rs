@@ -1,0 +1,104 @@
+//! Secrets go in and never come out.
+
+use serde_json::json;
+
+use crate::harness::{Data, Host, workflow};
+
+const CANARY: &str = "canary-5f0c3a7e-not-to-be-found";
+
+#[test]
+fn a_secret_is_nowhere_to_be_found() {
+    let host = Host::start();
+    host.set_secret("one", CANARY);
+    let basic = json!({"mode": "sync", "basic": {"user": "u", "password": "{{$secrets.one}}"}});
+    // A step that is given the token shows a name, not a value.
+    let steps = json!([{"key": "a", "type": "data", "config": {"fields": {"secret": "{{$secrets.one}}", "text": "x {{$secrets.one}} y"}}},
+        {"key": "b", "type": "response", "config": {"body": "{{$steps.a.result}}"}}]);
+    host.apply(&workflow("w", &basic, &steps));
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("u:{CANARY}"));
+    let headers = [("content-type", "application/json"), ("authorization", &*format!("Basic {encoded}"))];
+    let answer = host.request("POST", "/hooks/w", &headers, b"{}");
+    assert_eq!(answer.status, 200);
+    let given = answer.json();
+    let token = given["secret"].as_str().unwrap();
+    assert!(token.starts_with("weft-secret-") && given["text"] == format!("x {token} y"), "{given}");
+    let run = host.newest_run();
+    assert_eq!(run["steps"][0]["input"]["fields"], json!({"secret": "{{$secrets.one}}", "text": "x {{$secrets.one}} y"}));
+
+    let mut said = host.get("/secrets").to_string() + &run.to_string() + &host.get("/workflows/w/revisions/1").to_string();
+    said += &String::from_utf8_lossy(&host.cli(&["secret", "list"]).stdout);
+    said += &host.log();
+    let data = host.stop();
+    said += &String::from_utf8_lossy(&data.bytes());
+    assert!(!said.contains(CANARY) && !said.contains(&encoded));
+    assert!(said.contains("\"one\""), "the search sees what is there");
+}
+
+#[test]
+fn a_token_is_worth_something_in_its_own_call_only() {
+    let host = Host::start();
+    host.set_secret("one", CANARY);
+    let steps = json!([{"key": "a", "type": "response", "config": {"body": {"token": "{{$secrets.one}}"}}}]);
+    host.apply(&workflow("leak", &json!({"mode": "sync"}), &steps));
+    let token = host.hook("leak", b"{}").json()["token"].as_str().unwrap().to_owned();
+    assert_ne!(host.hook("leak", b"{}").json()["token"], token.as_str(), "each call has its own");
+    host.add_plugin("probe");
+    let probe = |token: &str| {
+        let steps = json!([{"key": "a", "type": "acme/probe/verify", "config": {"token": token, "candidate": CANARY}},
+            {"key": "b", "type": "response", "config": {"body": {"result": "{{$steps.a.result}}"}}}]);
+        host.apply(&workflow("verify", &json!({"mode": "sync"}), &steps));
+        host.hook("verify", b"{}")
+    };
+    assert_eq!(probe("{{$secrets.one}}").json(), json!({"result": true}));
+    probe(&token).expect_problem(500, "run-failed");
+    let failure = host.newest_run()["steps"][0]["failure"].clone();
+    assert_eq!(failure["code"], "denied");
+    probe("{{$context.data.x:weft-secret-0}}").expect_problem(500, "run-failed");
+}
+
+#[test]
+fn a_secret_can_be_changed_and_removed_while_it_is_used() {
+    let host = Host::start();
+    host.set_secret("one", "first");
+    let basic = json!({"mode": "sync", "basic": {"user": "u", "password": "{{$secrets.one}}"}});
+    host.apply(&workflow("w", &basic, &json!([])));
+    let ask = |password: &str| {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("u:{password}"));
+        host.request("POST", "/hooks/w", &[("authorization", &format!("Basic {encoded}"))], b"").status
+    };
+    assert_eq!((ask("first"), ask("second")), (200, 401));
+    let set = host.cli_with(&["secret", "set", "one"], b"second\n");
+    assert_eq!(String::from_utf8_lossy(&set.stdout), "one: version 2\n");
+    assert_eq!((ask("first"), ask("second")), (401, 200));
+    assert_eq!(host.api("DELETE", "/secrets/one", b"").status, 204);
+    assert_eq!(ask("second"), 500, "the trigger cannot check what is not there");
+}
+
+#[test]
+fn another_master_key_opens_nothing() {
+    let host = Host::start();
+    host.set_secret("one", CANARY);
+    let basic = json!({"mode": "sync", "basic": {"user": "u", "password": "{{$secrets.one}}"}});
+    host.apply(&workflow("w", &basic, &json!([])));
+    let data: Data = host.stop();
+    let key = "00".repeat(32);
+    let host = Host::start_in(data, &[("WEFT_MASTER_KEY", &key)]);
+    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("u:{CANARY}"));
+    let answer = host.request("POST", "/hooks/w", &[("authorization", &format!("Basic {encoded}"))], b"");
+    answer.expect_problem(500, "trigger-failed");
+    assert!(host.log().contains("another master key"));
+}
+
+#[test]
+fn the_files_with_keys_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let host = Host::start();
+    for name in ["admin-token", "master.key"] {
+        let mode = std::fs::metadata(host.data.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let first = host.data.token();
+    assert!(first.starts_with("weft_") && first.len() > 60);
+    let host = Host::start_in(host.stop(), &[]);
+    assert_eq!(host.data.token(), first);
+}
