@@ -73,7 +73,7 @@ pub(crate) fn a_signed_push_is_answered_and_kept(vendor: &str) {
 
     let shown = host.cli(&["run", "show", host.runs()[1]["id"].as_str().unwrap()]);
     let shown = String::from_utf8(shown.stdout).unwrap();
-    for part in ["is-main/yes/answer", "succeeded", " ms", "input", "output", "Codertocat/Hello-World"] {
+    for part in ["is-main/yes/answer", "answer  200", "succeeded", " ms", "input", "output", "Codertocat/Hello-World"] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
 }

@@ -42,6 +42,21 @@ fn each_way_to_misbehave_ends_the_step_with_its_code() {
 }
 
 #[test]
+fn a_guest_that_waits_for_too_long_is_stopped() {
+    let host = Host::start();
+    host.add_plugin("rogue");
+    let steps = json!([{"key": "a", "type": "acme/rogue/rogue", "config": {"way": "sleep"}}]);
+    host.apply(&workflow("sleep", &json!({"mode": "async"}), &steps));
+    host.hook("sleep", b"{}");
+    let began = Instant::now();
+    while host.newest_run()["status"] == "running" {
+        assert!(began.elapsed() < Duration::from_secs(90), "a call takes a minute at most");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(host.newest_run()["steps"][0]["failure"]["code"], "timed-out");
+}
+
+#[test]
 fn what_a_failed_call_did_is_gone_but_its_log_stays() {
     let host = Host::start();
     host.add_plugin("rogue");

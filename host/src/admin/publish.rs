@@ -126,7 +126,7 @@ impl Admin {
             Kind::Trigger => types::Kind::Trigger,
         };
         let checked = match self.registry.instantiate(plugin).await {
-            Ok(mut instance) => instance.check(asked, &name.to_owned(), &config.to_string()).await,
+            Ok(mut instance) => instance.check(asked, name, &config.to_string()).await,
             Err(error) => Err(error),
         };
         match checked {

@@ -92,6 +92,12 @@ async fn show(client: &Client, id: &str) -> Result<(), Failure> {
                 failure["message"].as_str().unwrap_or_default()
             );
         }
+        if let Value::Object(response) = &step["response"] {
+            println!("  answer  {} {}", response["status"], short(&response["body"]));
+        }
+        for message in step["messages"].as_array().into_iter().flatten() {
+            println!("  message {}", message.as_str().unwrap_or_default());
+        }
         for line in step["log"].as_array().into_iter().flatten() {
             println!("  log     {}: {}", print::text(line, "level"), print::text(line, "message"));
         }

@@ -73,10 +73,11 @@ pub struct Loaded {
 /// An instance of a component. After an error it is not to be used again.
 pub struct Instance {
     store: Store<Guest>,
-    info: info::Guest,
+    instance: wasmtime::component::Instance,
+    loaded: Arc<Loaded>,
+    /// Interfaces that were called before. Finding one's functions costs as much as calling one of them.
     nodes: Option<nodes::Guest>,
     triggers: Option<triggers::Guest>,
-    digest: Digest,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -111,20 +112,13 @@ impl Factory {
     }
 
     /// A fresh instance. Waits while too many are alive.
-    pub async fn instantiate(&self, loaded: &Loaded) -> Result<Instance, CallError> {
+    pub async fn instantiate(&self, loaded: &Arc<Loaded>) -> Result<Instance, CallError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|error| CallError::Host(error.to_string()))?;
         let mut store = Guest::store(&self.engine);
         let limit_ms = STEP_WALL_MS_MAX;
-        let made = guarded(limit_ms, async {
-            let instance = loaded.pre.instantiate_async(&mut store).await?;
-            let info = loaded.info.load(&mut store, &instance)?;
-            let nodes = loaded.nodes.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose()?;
-            let triggers = loaded.triggers.as_ref().map(|indices| indices.load(&mut store, &instance)).transpose()?;
-            Ok((info, nodes, triggers))
-        })
-        .await;
-        let (info, nodes, triggers) = made.map_err(|error| verdict(error, &store, limit_ms))?;
-        Ok(Instance { store, info, nodes, triggers, digest: loaded.digest, _permit: permit })
+        let made = guarded(limit_ms, loaded.pre.instantiate_async(&mut store)).await;
+        let instance = made.map_err(|error| verdict(error, &store, limit_ms))?;
+        Ok(Instance { store, instance, loaded: loaded.clone(), nodes: None, triggers: None, _permit: permit })
     }
 }
 
@@ -134,13 +128,41 @@ pub type Called<T> = (Result<T, CallError>, CallContext);
 impl Instance {
     /// The component's digest.
     pub fn digest(&self) -> &Digest {
-        &self.digest
+        &self.loaded.digest
+    }
+
+    /// Finds the functions of `nodes`, unless they were found before.
+    fn load_nodes(&mut self) -> Result<(), CallError> {
+        if self.nodes.is_none() {
+            let indices = self.loaded.nodes.as_ref().ok_or_else(|| no_export("nodes"))?;
+            self.nodes = Some(indices.load(&mut self.store, &self.instance).map_err(|error| CallError::Host(error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// Finds the functions of `triggers`, unless they were found before.
+    fn load_triggers(&mut self) -> Result<(), CallError> {
+        if self.triggers.is_none() {
+            let indices = self.loaded.triggers.as_ref().ok_or_else(|| no_export("triggers"))?;
+            self.triggers =
+                Some(indices.load(&mut self.store, &self.instance).map_err(|error| CallError::Host(error.to_string()))?);
+        }
+        Ok(())
     }
 
     /// Asks the component who it is and which types it has. The text is what it says wrong.
     pub async fn describe(&mut self) -> Result<Result<Description, String>, CallError> {
+        let loaded = self.loaded.clone();
+        let info = loaded.info.load(&mut self.store, &self.instance).map_err(|error| CallError::Host(error.to_string()))?;
+        let (has_nodes, has_triggers) = (loaded.nodes.is_some(), loaded.triggers.is_some());
+        if has_nodes {
+            self.load_nodes()?;
+        }
+        if has_triggers {
+            self.load_triggers()?;
+        }
         self.store.data_mut().begin(CallContext::default());
-        let (info, nodes, triggers, store) = (&self.info, &self.nodes, &self.triggers, &mut self.store);
+        let (nodes, triggers, store) = (&self.nodes, &self.triggers, &mut self.store);
         let answered = guarded(DESCRIBE_WALL_MS_MAX, async {
             let info = info.call_describe(&mut *store).await?;
             let nodes = match nodes {
@@ -158,10 +180,14 @@ impl Instance {
         Ok(convert::description(info, nodes, triggers))
     }
 
-    #[expect(clippy::ptr_arg, reason = "the generated functions want `&String`")]
     /// Asks the component what is wrong with a node's or a trigger's config.
-    pub async fn check(&mut self, kind: types::Kind, name: &String, config: &String) -> Result<Vec<types::Problem>, CallError> {
+    pub async fn check(&mut self, kind: types::Kind, name: &str, config: &str) -> Result<Vec<types::Problem>, CallError> {
+        match kind {
+            types::Kind::Node => self.load_nodes()?,
+            types::Kind::Trigger => self.load_triggers()?,
+        }
         self.store.data_mut().begin(CallContext::default());
+        let (name, config) = (&name.to_owned(), &config.to_owned());
         let (nodes, triggers, store) = (&self.nodes, &self.triggers, &mut self.store);
         let answered = guarded(DESCRIBE_WALL_MS_MAX, async {
             match (kind, nodes, triggers) {
@@ -181,7 +207,10 @@ impl Instance {
         event: Option<(Json, BranchEnd)>,
         context: CallContext,
     ) -> Called<Result<Outcome, Failure>> {
-        let Some(nodes) = &self.nodes else { return (Err(no_export("nodes")), context) };
+        let nodes = match self.load_nodes() {
+            Ok(()) => self.nodes.as_ref().expect("just loaded"),
+            Err(error) => return (Err(error), context),
+        };
         self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
         let store = &mut self.store;
         let answered = guarded(STEP_WALL_MS_MAX, async {
@@ -209,7 +238,10 @@ impl Instance {
         event: &triggers::Event,
         context: CallContext,
     ) -> Called<Result<triggers::Reaction, types::Failure>> {
-        let Some(triggers) = &self.triggers else { return (Err(no_export("triggers")), context) };
+        let triggers = match self.load_triggers() {
+            Ok(()) => self.triggers.as_ref().expect("just loaded"),
+            Err(error) => return (Err(error), context),
+        };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answered = guarded(STEP_WALL_MS_MAX, triggers.call_fire(&mut self.store, call, event)).await;
         self.finish(answered)
@@ -221,7 +253,10 @@ impl Instance {
         call: &triggers::Call,
         context: CallContext,
     ) -> Called<Result<Vec<triggers::Subscription>, types::Failure>> {
-        let Some(triggers) = &self.triggers else { return (Err(no_export("triggers")), context) };
+        let triggers = match self.load_triggers() {
+            Ok(()) => self.triggers.as_ref().expect("just loaded"),
+            Err(error) => return (Err(error), context),
+        };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answered = guarded(STEP_WALL_MS_MAX, triggers.call_subscribe(&mut self.store, call)).await;
         self.finish(answered)
@@ -234,7 +269,10 @@ impl Instance {
         run: &triggers::FinishedRun,
         context: CallContext,
     ) -> Called<Result<triggers::Settlement, types::Failure>> {
-        let Some(triggers) = &self.triggers else { return (Err(no_export("triggers")), context) };
+        let triggers = match self.load_triggers() {
+            Ok(()) => self.triggers.as_ref().expect("just loaded"),
+            Err(error) => return (Err(error), context),
+        };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answered = guarded(STEP_WALL_MS_MAX, triggers.call_settle(&mut self.store, call, run)).await;
         self.finish(answered)

@@ -26,7 +26,7 @@ pub struct Plugin {
     pub facts: Facts,
     /// Whether it may look at its run's variables and steps.
     pub sees_run: bool,
-    loaded: Loaded,
+    loaded: Arc<Loaded>,
 }
 
 /// Why a file could not become a plugin.
@@ -94,7 +94,7 @@ impl Kind {
 }
 
 impl Plugin {
-    fn new(digest: Digest, description: Description, facts: Facts, loaded: Loaded) -> Self {
+    fn new(digest: Digest, description: Description, facts: Facts, loaded: Arc<Loaded>) -> Self {
         let sees_run = facts.uses("variables") || facts.uses("run");
         Self { digest, description, facts, sees_run, loaded }
     }
@@ -149,6 +149,7 @@ impl Registry {
     /// Finds out whether a file is a plugin for this host, and which. Nothing is added. Compiles on a thread of its own.
     pub async fn examine(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Plugin, ExamineError> {
         let (digest, facts, loaded) = self.load(bytes).await?;
+        let loaded = Arc::new(loaded);
         let mut instance = self.factory.instantiate(&loaded).await?;
         let description = instance.describe().await?.map_err(|problem| ExamineError::Description(vec![problem]))?;
         let problems = description.problems();
@@ -161,7 +162,7 @@ impl Registry {
     /// Makes a plugin callable again that was examined before.
     pub async fn restore(self: &Arc<Self>, bytes: Arc<[u8]>, description: Description) -> Result<Plugin, ExamineError> {
         let (digest, facts, loaded) = self.load(bytes).await?;
-        Ok(Plugin::new(digest, description, facts, loaded))
+        Ok(Plugin::new(digest, description, facts, Arc::new(loaded)))
     }
 
     async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<(Digest, Facts, Loaded), ExamineError> {

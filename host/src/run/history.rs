@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::entry::{Called, Entry, LogLine, Outcome, SecretUse, Status};
+use super::entry::{Called, Effects, Entry, LogLine, Outcome, SecretUse, Status};
 use crate::workflow::Json;
 
 /// What a journal tells.
@@ -37,6 +37,15 @@ pub struct ActivationView {
     /// What failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureView>,
+    /// What it gave whoever waits for the run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<ResponseView>,
+    /// What it set as the run's output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_output: Option<Box<RawValue>>,
+    /// Messages that it added for whoever caused the run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<Box<str>>,
     /// What its component logged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogLine>,
@@ -52,6 +61,17 @@ pub struct FailureView {
     pub code: Box<str>,
     /// What was wrong and what to do.
     pub message: Box<str>,
+}
+
+/// An HTTP response.
+#[derive(Debug, Serialize)]
+pub struct ResponseView {
+    /// Its status code.
+    pub status: u16,
+    /// Its header fields: names and values, in order.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Its body, as far as it is text.
+    pub body: String,
 }
 
 /// Tells a journal to people. `at` writes a time in milliseconds since 1970.
@@ -81,6 +101,9 @@ fn add_call(steps: &mut Vec<ActivationView>, called: &Called, at: impl Fn(u64) -
                 input: called.config.as_ref().map(|config| raw(&named(config, &called.secrets))),
                 output: None,
                 failure: None,
+                response: None,
+                run_output: None,
+                messages: Vec::new(),
                 log: Vec::new(),
                 log_dropped: 0,
             });
@@ -92,6 +115,13 @@ fn add_call(steps: &mut Vec<ActivationView>, called: &Called, at: impl Fn(u64) -
     step.calls += 1;
     step.log.extend(called.log.iter().cloned());
     step.log_dropped += called.log_dropped;
+    let Effects { output, response, messages, .. } = &called.effects;
+    step.run_output = output.as_ref().map(raw).or(step.run_output.take());
+    step.messages.extend(messages.iter().cloned());
+    if let Some(response) = response {
+        let body = String::from_utf8_lossy(&response.body).into_owned();
+        step.response = Some(ResponseView { status: response.status, headers: response.headers.clone(), body });
+    }
     match &called.outcome {
         Outcome::Pending { .. } => return,
         Outcome::Done(output) | Outcome::GoBack { output, .. } => {

@@ -10,6 +10,6 @@ mod state;
 pub use entry::{
     Accepted, BranchStart, Called, Effects, Entry, Failure, LogLevel, LogLine, Outcome, Response, SecretUse, Status,
 };
-pub use history::{ActivationView, View, view};
+pub use history::{ActivationView, FailureView, ResponseView, View, view};
 pub use id::{RunId, RunIdError};
 pub use state::{Activation, ActivationId, BranchEnd, Command, End, Event, State, check};

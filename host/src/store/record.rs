@@ -137,8 +137,8 @@ fn wrap(key: &[u8], form: u8, content: &[u8]) -> Vec<u8> {
     value
 }
 
-/// A counter's value after an addition, as the engine has it before and after.
-pub(super) fn added(key: &[u8], value: Option<&[u8]>, number: u32) -> Result<Vec<u8>, Error> {
+/// A counter's value after an addition: the number, and as the engine has it.
+pub(super) fn added(key: &[u8], value: Option<&[u8]>, number: u32) -> Result<(u32, Vec<u8>), Error> {
     let before = match value {
         None => 0,
         Some(value) => match open(key, value)? {
@@ -146,7 +146,8 @@ pub(super) fn added(key: &[u8], value: Option<&[u8]>, number: u32) -> Result<Vec
             _ => return Err(damaged(key)),
         },
     };
-    Ok(wrap(key, INLINE, &before.saturating_add(number).to_be_bytes()))
+    let sum = before.saturating_add(number);
+    Ok((sum, wrap(key, INLINE, &sum.to_be_bytes())))
 }
 
 /// What a counter's content says.

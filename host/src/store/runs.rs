@@ -135,7 +135,10 @@ impl Store {
     /// How many runs a workflow has had, deleted ones included.
     pub fn runs_started(&self, workflow: &Key) -> Result<u32, Error> {
         let key = keys::run_count(workflow);
-        self.read(&key)?.map_or(Ok(0), |content| super::record::count(&key, &content))
+        match self.writer.counter(&key) {
+            Some(count) => Ok(count),
+            None => self.read(&key)?.map_or(Ok(0), |content| super::record::count(&key, &content)),
+        }
     }
 
     /// The run that a dedup key began.

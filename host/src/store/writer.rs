@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
@@ -10,9 +10,13 @@ use tokio::sync::oneshot;
 use super::Error;
 use super::kv::{Kv, Op};
 use super::record::{Batch, added};
-use crate::limits::{COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX};
+use crate::limits::{COMMIT_GATHER, COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX};
+
+/// The values of counters that were written since the start.
+type Counters = RwLock<HashMap<Vec<u8>, u32>>;
 
 pub(super) struct Writer {
+    counters: Arc<Counters>,
     sender: Mutex<Option<Sender<Request>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -25,15 +29,22 @@ struct Request {
 impl Writer {
     pub(super) fn start(kv: Arc<dyn Kv>, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Self {
         let (sender, receiver) = channel();
+        let counters = Arc::<Counters>::default();
+        let written = counters.clone();
         let thread = std::thread::Builder::new()
             .name("weft-store".into())
             .spawn(move || {
-                if let Err(error) = write_groups(&*kv, &receiver) {
+                if let Err(error) = write_groups(&*kv, &written, &receiver) {
                     on_fatal(&error);
                 }
             })
             .expect("the system can start a thread when the host starts");
-        Self { sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) }
+        Self { counters, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) }
+    }
+
+    /// A counter's value, if it was written since the start.
+    pub(super) fn counter(&self, key: &[u8]) -> Option<u32> {
+        self.counters.read().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
     pub(super) async fn commit(&self, batch: Batch) -> Result<(), Error> {
@@ -61,8 +72,14 @@ impl Writer {
 }
 
 /// Until every sender is gone or the engine fails.
-fn write_groups(kv: &dyn Kv, receiver: &Receiver<Request>) -> Result<(), Error> {
+fn write_groups(kv: &dyn Kv, counters: &Counters, receiver: &Receiver<Request>) -> Result<(), Error> {
+    let mut is_busy = false;
     while let Ok(first) = receiver.recv() {
+        if is_busy {
+            // Others are writing too: what they hand in within this moment shares the flush, which costs more than the
+            // moment. Sleeping instead of receiving spares them from waking this thread each time.
+            std::thread::sleep(COMMIT_GATHER);
+        }
         let mut group = Group::default();
         group.take(kv, first)?;
         while group.waiting.len() < COMMIT_GROUP_BATCHES_MAX
@@ -71,7 +88,8 @@ fn write_groups(kv: &dyn Kv, receiver: &Receiver<Request>) -> Result<(), Error> 
         {
             group.take(kv, next)?;
         }
-        group.write(kv)?;
+        is_busy = group.waiting.len() > 1;
+        group.write(kv, counters)?;
     }
     Ok(())
 }
@@ -84,6 +102,7 @@ struct Group {
     /// Batches whose preconditions do not hold, perhaps because of an earlier one in this group: they are told when that one
     /// can be read.
     refused: Vec<oneshot::Sender<Result<(), Error>>>,
+    counted: HashMap<Vec<u8>, u32>,
     bytes: usize,
 }
 
@@ -103,7 +122,8 @@ impl Group {
             };
         }
         for (key, number) in parts.additions {
-            let value = added(&key, self.value(kv, &key)?.as_deref(), number)?;
+            let (sum, value) = added(&key, self.value(kv, &key)?.as_deref(), number)?;
+            self.counted.insert(key.clone(), sum);
             self.writes.insert(key, Some(value));
         }
         self.bytes += parts.bytes;
@@ -119,12 +139,15 @@ impl Group {
         }
     }
 
-    fn write(self, kv: &dyn Kv) -> Result<(), Error> {
+    fn write(self, kv: &dyn Kv, counters: &Counters) -> Result<(), Error> {
         let ops = self.writes.into_iter().map(|(key, value)| match value {
             Some(value) => Op::Put(key, value),
             None => Op::Remove(key),
         });
         let result = if self.waiting.is_empty() { Ok(()) } else { kv.apply(ops.collect()) };
+        if result.is_ok() && !self.counted.is_empty() {
+            counters.write().unwrap_or_else(PoisonError::into_inner).extend(self.counted);
+        }
         for refused in self.refused {
             let _ = refused.send(Err(Error::Conflict));
         }

@@ -29,7 +29,8 @@ fn main() -> ExitCode {
         ["test"] => test::test(None),
         ["test", filter] => test::test(Some(filter)),
         ["check"] => check::check(),
-        ["bench"] => guests::build_plugins().and_then(|()| cargo(&["bench", "--package", "weft"])),
+        ["bench"] => guests::build_plugins()
+            .and_then(|()| cargo(&["bench", "--package", "weft", "--bench", "dispatch", "--bench", "webhook"])),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);

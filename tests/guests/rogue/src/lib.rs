@@ -19,6 +19,8 @@ enum Way {
     Spin,
     /// Computes for half a second.
     Busy,
+    /// Sleeps for an hour.
+    Sleep,
     /// Takes memory for ever.
     Grow,
     /// Calls itself for ever.
@@ -72,6 +74,10 @@ impl Node for Rogue {
                     std::hint::black_box(0);
                 }
                 done("was busy")
+            }
+            Way::Sleep => {
+                std::thread::sleep(std::time::Duration::from_secs(3_600));
+                done("slept")
             }
             Way::Grow => {
                 let mut all = Vec::new();
