@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use weft::limits::STEP_WALL_MS_MAX;
 use weft::plugin::exports::nodes;
 use weft::plugin::{Cache, CallContext, Engine, Factory, Instance, Kind, Plugin, Registry};
 
@@ -51,7 +52,7 @@ async fn median(registry: &Registry, plugin: &Plugin, call: &nodes::Call, calls:
         let began = Instant::now();
         let mut instance: Instance = registry.instantiate(plugin).await.expect("an instance");
         for _ in 0..calls {
-            let (answer, _) = instance.call_node(call, None, CallContext::default()).await;
+            let (answer, _) = instance.call_node(call, None, CallContext::default(), STEP_WALL_MS_MAX).await;
             answer.expect("an answer").expect("a result");
         }
         drop(instance);

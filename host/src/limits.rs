@@ -11,8 +11,44 @@ pub const DEFINITION_STEPS_MAX: usize = 1_000;
 /// How deep branches nest. Each level takes four levels of JSON, of which the parser takes 128.
 pub const BRANCH_DEPTH_MAX: usize = 24;
 
-/// Bytes of the id that a node gives a branch: it becomes part of an activation's path.
+/// Bytes of the id that a node gives a branch or a wait: it becomes part of an activation's path.
 pub const BRANCH_ID_BYTES_MAX: usize = 64;
+
+/// Branches and waits of one activation at one time: each is told apart in every answer of the step.
+pub const OPEN_AT_ONCE_MAX: usize = 1_000;
+
+/// Milliseconds of any timeout or backoff, 180 days: beyond it a year's mistake in a unit is likelier than intent.
+pub const TIMEOUT_MS_MAX: u64 = 180 * 24 * 60 * 60 * 1_000;
+
+/// How often a call is made at most: with a backoff that doubles, more tries are further apart than the longest timeout.
+pub const RETRY_ATTEMPTS_MAX: u32 = 100;
+
+/// Runs that start each other, one in the other: a chain that is longer is a circle.
+pub const STACK_DEPTH_MAX: u32 = 64;
+
+/// Runs that are carried out at one time. Each holds its state and up to a few instances; more would only wait for each other.
+pub const RUNS_LIVE_MAX: u32 = 1_000;
+
+/// Runs of those that nobody waits for: timers, queues and messages leave room for requests.
+pub const RUNS_BACKGROUND_MAX: u32 = 500;
+
+/// Runs of a job queue that are carried out at one time, unless its operator says otherwise: a queue is for heavy work.
+pub const QUEUE_CONCURRENCY_DEFAULT: u32 = 1;
+
+/// Runs that are made to go on before others have their turn.
+pub const PUMP_BATCH: usize = 64;
+
+/// Entries of a journal that are folded each time a run goes on, before its state is stored beside it.
+pub const SNAPSHOT_ENTRIES_MIN: usize = 200;
+
+/// Revisions that are kept ready to run.
+pub const PROGRAMS_KEPT_MAX: usize = 1_000;
+
+/// How often an atomic branch is begun again because what it read was changed by others, before its step fails.
+pub const ATOMIC_RESTARTS_MAX: u32 = 20;
+
+/// Messages to a run by name that came before a step waits for them, and what has come for it and is not taken up yet.
+pub const ARRIVALS_KEPT_MAX: usize = 1_000;
 
 /// Calls of components in one run: an endless circle must end, and its journal must fit.
 pub const RUN_CALLS_MAX: u32 = 100_000;
@@ -29,8 +65,17 @@ pub const COMMIT_GROUP_BATCHES_MAX: usize = 512;
 /// Bytes that are made durable by one flush.
 pub const COMMIT_GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Runs that one request for a list looks at before it answers with a short page.
-pub const RUN_SCAN_MAX: usize = 10_000;
+/// Commits that are listed, so that whoever follows runs and was away can go on: half a minute of the heaviest load.
+pub const COMMITS_KEPT: u64 = 10_000;
+
+/// Commits that a follower may be late before it must read the list.
+pub const FOLLOWED_COMMITS_MAX: usize = 1_024;
+
+/// Milliseconds for which a dedup key is kept after its run began, at least: a day, as senders of webhooks repeat for hours.
+pub const DEDUP_MS_MIN: u64 = 24 * 60 * 60 * 1_000;
+
+/// Milliseconds for which a message by name and key is kept that nobody waits for.
+pub const SIGNAL_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Instances of components at one time: each reserves address space, and a run that finds none waits for one.
 pub const INSTANCES_MAX: u32 = 1_000;
@@ -102,6 +147,30 @@ pub const MESSAGES_MAX: usize = 100;
 /// Bytes of such a message.
 pub const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
+/// Requests for values of its own that one call may make.
+pub const KV_CALLS_MAX: u32 = 1_000;
+
+/// Bytes of the key of such a value: it becomes part of a store's key.
+pub const KV_KEY_BYTES_MAX: usize = 256;
+
+/// Bytes of such a value.
+pub const KV_VALUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Requests to servers outside that one call may make.
+pub const HTTP_CALLS_MAX: u32 = 100;
+
+/// Bytes of a server's response: it is copied into the guest's memory, and of a request that is waited for into the journal.
+pub const HTTP_RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Milliseconds for a request to a server outside, unless the guest says otherwise.
+pub const HTTP_MS_DEFAULT: u32 = 30_000;
+
+/// Milliseconds for a request that a step waits for without an instance: models take minutes.
+pub const HTTP_MS_MAX: u32 = 15 * 60_000;
+
+/// Milliseconds for connecting to a server outside.
+pub const HTTP_CONNECT_MS_MAX: u64 = 10_000;
+
 /// Bytes of a secret: keys and certificates fit.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 
@@ -137,6 +206,15 @@ pub const WAIT_MS_MAX: u32 = 600_000;
 
 /// Bytes of the context that a run begins with: the longest body, as JSON, and its headers.
 pub const CONTEXT_BYTES_MAX: usize = 12 * 1024 * 1024;
+
+/// Bytes of the name and of the key of a message for runs.
+pub const SIGNAL_NAME_BYTES_MAX: usize = 256;
+
+/// Milliseconds between two signs of life on a connection that follows runs: proxies close those that are silent.
+pub const FEED_PING_MS: u64 = 15_000;
+
+/// Connections that follow runs at one time.
+pub const FEEDS_MAX: usize = 1_000;
 
 /// Bytes of a body of the API: a definition or a secret.
 pub const API_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;

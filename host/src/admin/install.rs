@@ -96,7 +96,10 @@ impl Admin {
         };
         self.store.put_plugin(&record).await?;
         tracing::info!(plugin = record.name, version = %record.version, digest = %record.digest, "installed a plugin");
-        Ok(Installed { plugin: self.registry.add(plugin), is_new: true })
+        self.restore_grants(&plugin).await?;
+        let plugin = self.registry.add(plugin);
+        self.executor().try_stuck_runs();
+        Ok(Installed { plugin, is_new: true })
     }
 
     /// Makes stored plugins callable again, after a start. One that cannot be is left out and told of.
@@ -113,6 +116,7 @@ impl Admin {
             };
             match restore.await {
                 Ok(plugin) => {
+                    self.restore_grants(&plugin).await?;
                     self.registry.add(plugin);
                     restored += 1;
                 }

@@ -2,8 +2,11 @@
 //!
 //! Every way in (API, CLI, watched folder) comes through here, so that each rule is written once.
 
+mod grants;
 mod install;
 mod publish;
+mod queues;
+mod runs;
 mod workflows;
 
 use std::collections::BTreeMap;
@@ -11,13 +14,15 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 pub use install::{InstallError, Installed, RefusedFile, Source};
+pub use queues::Queue;
+pub use runs::{StartRun, Which};
 pub use workflows::{DraftSaved, Published};
 
 use crate::capability::{Vault, VaultError};
-use crate::executor::{Clock, Executor};
+use crate::executor::{ArriveError, Clock, Executor, RerunError};
 use crate::plugin::Registry;
-use crate::run::RunId;
-use crate::store::{self, RunFilter, RunHead, Store};
+use crate::run::Failure;
+use crate::store::{self, Store};
 use crate::trigger::{RouteConflict, SubscribeError, Triggers};
 use crate::workflow::{Key, Problem};
 
@@ -73,6 +78,21 @@ pub enum Error {
     /// The executor failed.
     #[error(transparent)]
     Executor(#[from] crate::executor::Error),
+    /// Something could not be brought for a run.
+    #[error(transparent)]
+    Arrive(#[from] ArriveError),
+    /// A run cannot be carried out again.
+    #[error(transparent)]
+    Rerun(#[from] RerunError),
+    /// A run could not start: its trigger refused.
+    #[error("{} ({})", .0.message, .0.code)]
+    NotStarted(Failure),
+    /// A run that goes on cannot be deleted.
+    #[error("run {0} goes on; cancel it first (`weft run cancel`)")]
+    GoesOn(crate::run::RunId),
+    /// A setting has no possible value.
+    #[error("{0}")]
+    Setting(String),
 }
 
 impl Error {
@@ -84,13 +104,18 @@ impl Error {
 impl Admin {
     /// Puts together what a host's business needs.
     pub fn new(store: Store, vault: Arc<Vault>, triggers: Arc<Triggers>) -> Self {
-        let registry = triggers.executor().registry().clone();
+        let registry = triggers.registry().clone();
         Self { store, registry, vault, triggers, changing: tokio::sync::Mutex::default(), refused: Mutex::default() }
     }
 
     /// The host's secrets.
     pub fn vault(&self) -> &Vault {
         &self.vault
+    }
+
+    /// What everything is kept in.
+    pub fn store(&self) -> &Store {
+        &self.store
     }
 
     /// The host's plugins.
@@ -119,35 +144,6 @@ impl Admin {
     ) -> Result<T, Error> {
         let store = self.store.clone();
         Ok(tokio::task::spawn_blocking(move || read(&store)).await.unwrap_or(Err(store::Error::Closed))?)
-    }
-
-    /// Runs, newest first, those that are not stored yet among them; and where the next page begins.
-    pub async fn runs(&self, filter: RunFilter) -> Result<(Vec<RunHead>, Option<RunId>), Error> {
-        let live = if filter.after.is_none() { self.executor().live() } else { Vec::new() };
-        let wanted = filter.clone();
-        let (mut runs, next) = self.read(move |store| store.runs(&filter)).await?;
-        let unstored = live.into_iter().filter(|head| {
-            wanted.workflow.as_ref().is_none_or(|workflow| *workflow == head.workflow)
-                && wanted.status.is_none_or(|status| status == head.status)
-                && !runs.iter().any(|run| run.id == head.id)
-        });
-        let unstored: Vec<RunHead> = unstored.take(wanted.limit).collect();
-        runs.extend(unstored);
-        runs.sort_by_key(|head| std::cmp::Reverse(head.id));
-        Ok((runs, next))
-    }
-
-    /// A run's head and its journal.
-    pub async fn run(&self, id: RunId) -> Result<(RunHead, Vec<crate::run::Entry>), Error> {
-        let found = self.read(move |store| Ok((store.run(id)?, store.journal(id)?.0))).await?;
-        match found {
-            (Some(head), entries) => Ok((head, entries)),
-            (None, _) => {
-                let live = self.executor().live().into_iter().find(|head| head.id == id);
-                live.map(|head| (head, Vec::new()))
-                    .ok_or_else(|| Error::not_found("run", id, "; `weft run list` shows the newest"))
-            }
-        }
     }
 
     async fn head(&self, key: &Key) -> Result<store::WorkflowHead, Error> {

@@ -9,7 +9,13 @@ use super::{Admin, Error};
 use crate::plugin::contract::types;
 use crate::plugin::{Kind, Plugin};
 use crate::store::Pin;
-use crate::workflow::{Definition, Problem, Root, Schema, Step, Template, TypeRef, Variable};
+use crate::workflow::{Definition, ON_FAILURE, Problem, Root, Schema, Step, Template, TypeRef, Variable};
+
+/// The cases of `subscription` that this host delivers.
+const DELIVERED: [&str; 2] = ["http", "callable"];
+
+/// What a run cannot wait for while somebody waits for it.
+const NOT_IN_SYNCHRONOUS: [&str; 3] = ["timer", "signal", "task"];
 
 /// A plugin that carries out a type, and the type's name within it.
 type Found = (Arc<Plugin>, String);
@@ -49,10 +55,16 @@ impl Admin {
             nodes.entry(&step.r#type).or_insert_with(|| find(Kind::Node, &step.r#type, at, &mut problems));
         }
 
+        let kind = trigger.as_ref().and_then(|(plugin, name)| plugin.trigger(name));
+        let is_synchronous = kind.is_some_and(|kind| kind.is_synchronous(&definition.trigger.config));
         if let Some((plugin, name)) = &trigger {
             let config = &definition.trigger.config;
             self.check_config(Kind::Trigger, plugin, name, config, "/trigger/config", &mut problems).await?;
-            let undelivered = plugin.trigger(name).into_iter().flat_map(|kind| &kind.subscribes).find(|what| *what != "http");
+            let undelivered = plugin
+                .trigger(name)
+                .into_iter()
+                .flat_map(|kind| &kind.subscribes)
+                .find(|what| !DELIVERED.contains(&what.as_str()));
             if let Some(what) = undelivered {
                 let message = format!("its plugin wants `{what}` events, which this host does not deliver yet");
                 problems.push(Problem::new("/trigger/type", message));
@@ -64,15 +76,20 @@ impl Admin {
             self.check_config(Kind::Node, plugin, name, &step.config, &config_at, &mut problems).await?;
             let Some(kind) = plugin.node(name) else { continue };
             let known: Vec<&str> = kind.branch_keys(&step.config).collect();
-            for branch in step.branches.keys().filter(|branch| !known.contains(&branch.as_str())) {
+            if known.contains(&ON_FAILURE) {
+                problems
+                    .push(Problem::new(&config_at, format!("no branch can have the key `{ON_FAILURE}`, which every step has")));
+            }
+            let is_unknown = |branch: &&String| !known.contains(&branch.as_str()) && *branch != ON_FAILURE;
+            for branch in step.branches.keys().filter(is_unknown) {
                 let message = match &known[..] {
                     [] => format!("a step of type `{}` has no branches", step.r#type),
                     known => format!("a step of type `{}` has the branches {}, not `{branch}`", step.r#type, known.join(", ")),
                 };
                 problems.push(Problem::new(format!("{at}/branches"), message));
             }
-            if let Some(what) = kind.waits.first() {
-                let message = format!("its plugin wants to wait for `{what}`, which this host cannot do yet");
+            if is_synchronous && let Some(what) = kind.waits.iter().find(|what| NOT_IN_SYNCHRONOUS.contains(&what.as_str())) {
+                let message = format!("a step of type `{}` may wait for a {what}, and this workflow is synchronous", step.r#type);
                 problems.push(Problem::new(format!("{at}/type"), message));
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Admin, Error};
 use crate::digest::Digest;
 use crate::executor::Program;
-use crate::store::{self, Draft, Revision, WorkflowHead};
+use crate::store::{self, Draft, Revision, RunStore as _, WorkflowHead};
 use crate::trigger::{HttpRoute, Routes};
 use crate::workflow::{Change, Definition, Key, Problem, diff};
 
@@ -200,7 +200,7 @@ impl Admin {
             if let Some(number) = head.active_revision.filter(|_| except != Some(&head.key)) {
                 let program = match self.triggers.routes().program(&head.key, number) {
                     Some(program) => Ok(program),
-                    None => self.executor().program(&head.key, number)?,
+                    None => self.executor().programs().program(&head.key, number, None).map_err(|error| error.to_string()),
                 };
                 active.push((head, program));
             }

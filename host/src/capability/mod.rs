@@ -3,16 +3,23 @@
 //! What a step does to its own run is staged in the call's context and kept only if the call's answer is.
 
 mod crypto;
+mod http;
+mod kv;
 mod log;
+mod outbound;
 mod run;
 mod variables;
 mod vault;
+mod workflows;
+
+use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::plugin::Guest;
 use crate::plugin::contract;
+use crate::plugin::{Guest, Services};
 
+pub use outbound::{HttpClient, Outbound, with_key};
 pub use vault::{Vault, VaultError};
 
 /// Adds every capability of this host to what components can import.
@@ -21,7 +28,24 @@ pub fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     contract::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::variables::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::crypto::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
-    contract::run::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    contract::run::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::http::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::kv::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::workflows::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+}
+
+/// What the call may ask the host for. A question about the component itself may ask for nothing.
+fn services(guest: &Guest) -> Result<Arc<dyn Services>, contract::types::Fault> {
+    guest.call.services.clone().ok_or_else(|| fault("denied", "nothing is granted here"))
+}
+
+/// Counts one more request of a call.
+fn charge(count: &mut u32, max: u32, what: &str) -> Result<(), contract::types::Fault> {
+    *count += 1;
+    if *count > max {
+        return Err(fault("over-limit", format!("a call makes at most {max} requests of `{what}`")));
+    }
+    Ok(())
 }
 
 fn fault(code: &str, message: impl Into<String>) -> contract::types::Fault {

@@ -11,8 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::admin::{Admin, Source};
-use crate::capability::{self, Vault};
-use crate::executor::{Executor, SystemClock};
+use crate::capability::{self, HttpClient, Vault};
+use crate::executor::{Executor, Parts, StoredPrograms, SystemClock};
 use crate::http::{AdminToken, App, Server};
 use crate::plugin::{Cache, Engine, Factory, Registry};
 use crate::store::Store;
@@ -60,12 +60,15 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let (admin, store) = start(&serve.data, public_url).await?;
     let token = AdminToken::open(&serve.data).context("the admin token")?;
     let workflows = admin.listen().await?;
-    let recovered = admin.triggers().executor().recover().await?;
+    admin.restore_queues().await?;
+    let executor = admin.triggers().executor().clone();
+    let interrupted = executor.interrupted_runs()?;
+    tokio::spawn(executor.run_pump());
     let folder = serve.plugins.unwrap_or_else(|| serve.data.join("plugins"));
     let _watching = Folder::watch(&folder, admin.clone()).await.with_context(|| format!("cannot watch {}", folder.display()))?;
     started(App { admin, token });
     tracing::info!(
-        "listening at http://{address} after {} ms: {workflows} active workflows, {recovered} runs go on; data in {}",
+        "listening at http://{address} after {} ms: {workflows} active workflows, {interrupted} runs go on; data in {}",
         began.elapsed().as_millis(),
         serve.data.display(),
     );
@@ -93,8 +96,15 @@ async fn start(data: &Path, public_url: String) -> anyhow::Result<(Arc<Admin>, S
         .context("the cache of compiled components")?;
     let factory = Factory::new(engine, capability::link).map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
     let registry = Arc::new(Registry::new(factory, cache));
-    let executor = Executor::new(registry, store.clone(), vault.clone(), Arc::new(SystemClock));
-    let admin = Arc::new(Admin::new(store.clone(), vault, Arc::new(Triggers::new(executor, public_url))));
+    let executor = Executor::new(Parts {
+        components: registry.clone(),
+        programs: Arc::new(StoredPrograms::new(store.clone(), registry.clone())),
+        store: Arc::new(store.clone()),
+        vault: vault.clone(),
+        outbound: Arc::new(HttpClient::new().context("the system's certificates")?),
+        clock: Arc::new(SystemClock),
+    });
+    let admin = Arc::new(Admin::new(store.clone(), vault, Triggers::new(executor, registry, public_url)));
     admin.restore_plugins().await?;
     for (name, bytes) in crate::built_in::PLUGINS {
         admin.install(bytes.to_vec(), Source::BuiltIn).await.with_context(|| format!("the built-in plugin {name}"))?;

@@ -1,95 +1,136 @@
 //! One call of a step's component: what it is told, and the journal entry that comes of it.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
+use tokio::sync::mpsc;
 
 use super::Executor;
 use super::clock::rfc3339;
+use super::components::{NodeAnswer, NodeCall};
 use super::program::Program;
 use super::scope::{ConfigScope, Snapshot};
-use crate::limits::CONFIG_BYTES_MAX;
+use super::services::{Intent, StepServices};
+use crate::limits::{CONFIG_BYTES_MAX, STEP_WALL_MS_MAX};
 use crate::plugin::exports::nodes;
-use crate::plugin::{CallContext, Instance, Plugin};
-use crate::run::{ActivationId, BranchEnd, Called, Effects, Event, Failure, Outcome, RunId, SecretUse, State};
-use crate::workflow::{Json, StepId};
+use crate::plugin::{CallContext, Instance};
+use crate::run::{ActivationId, Called, Effects, Event, Failure, Outcome, RunId, SecretUse, Staged, State, backoff_ms};
+use crate::workflow::{Json, Key, StepId};
 
 /// Everything that a call needs, taken out of the run so that several can go on side by side.
 pub(super) struct Prepared {
     pub(super) activation: ActivationId,
     pub(super) step: StepId,
+    pub(super) at_ms: u64,
     path: Arc<str>,
-    call: nodes::Call,
-    event: Option<(Json, BranchEnd)>,
+    attempt: u32,
+    call: NodeCall,
     config: Result<Json, Failure>,
     secrets: Vec<SecretUse>,
     /// Whether it is the activation's first call, for which the config was filled in.
     is_first: bool,
-    context: CallContext,
-    at_ms: u64,
+    services: Option<Arc<StepServices>>,
 }
 
 /// What came of a call.
 pub(super) struct Answered {
     pub(super) activation: ActivationId,
     pub(super) entry: Called,
+    /// It reached outside, and then broke off: nobody knows what came of that.
+    pub(super) is_hidden: bool,
     /// Fit for the next call of this run.
     pub(super) instance: Option<Instance>,
+}
+
+/// The run that calls.
+pub(super) struct Frame<'a> {
+    pub(super) program: &'a Arc<Program>,
+    pub(super) run: RunId,
+    pub(super) stack: &'a Arc<[Key]>,
+    pub(super) intents: &'a mpsc::UnboundedSender<Intent>,
 }
 
 impl Executor {
     /// Takes what a call needs out of a run.
     pub(super) fn prepare(
-        &self,
-        program: &Arc<Program>,
+        self: &Arc<Self>,
+        frame: &Frame<'_>,
         state: &State,
-        run: RunId,
         id: ActivationId,
         event: Option<Event>,
     ) -> Option<Prepared> {
+        let Frame { program, run, .. } = *frame;
         let activation = state.activation(id)?;
-        let now_ms = self.clock.now_ms();
+        let at_ms = self.clock.now_ms();
         let step = program.plan.step(activation.step);
         let binding = program.node(activation.step);
         let (config, secrets, is_first) = match &activation.config {
             Some((config, secrets)) => (Ok(config.clone()), secrets.clone(), false),
             None => {
-                let scope = ConfigScope::of_step(program, state, id, &*self.clock, now_ms);
+                let scope = ConfigScope::of_step(program, state, id, &*self.clock, at_ms);
                 let config = step.config.render(&scope, CONFIG_BYTES_MAX);
                 (config.map_err(|error| Failure::error("too-large", error.to_string())), scope.into_tokens(), true)
             }
         };
+        let attempt = activation.attempt();
+        let key = idempotency_key(run, &activation.path, activation.calls);
+        let services = binding.uses_services.then(|| {
+            Arc::new(StepServices {
+                executor: self.clone(),
+                program: program.clone(),
+                binding: binding.clone(),
+                stack: frame.stack.clone(),
+                activation: id,
+                attempt,
+                at_ms,
+                intents: frame.intents.clone(),
+                is_intended: AtomicBool::new(false),
+            })
+        });
         let call = nodes::Call {
             node: binding.name.to_string(),
             workflow: program.plan.workflow.to_string(),
             run: run.to_string(),
             step: step.key.to_string(),
-            attempt: 1,
-            idempotency_key: idempotency_key(run, &activation.path, activation.calls),
-            now: rfc3339(now_ms),
+            attempt,
+            idempotency_key: key.clone(),
+            now: rfc3339(at_ms),
             config: config.as_ref().map_or_else(|_| String::new(), |config| config.text().to_owned()),
             more: None,
         };
         // Making a snapshot costs, and few components look at their run.
-        let snapshot = || Arc::new(Snapshot::of(program.clone(), state, id, activation.step, now_ms)) as _;
+        let snapshot = || Arc::new(Snapshot::of(program.clone(), state, id, activation.step, at_ms)) as _;
+        let around = || {
+            let mut around = Staged::default();
+            state.staged(id).into_iter().for_each(|staged| around.add(staged.clone()));
+            around
+        };
         let context = CallContext {
-            scope: binding.plugin.sees_run.then(snapshot),
+            plugin: binding.plugin.clone(),
+            workflow: Some(program.plan.workflow.clone()),
+            idempotency_key: key.into(),
+            scope: binding.sees_run.then(snapshot),
             vault: (!secrets.is_empty()).then(|| self.vault.clone()),
             secrets: secrets.clone(),
+            around: if binding.uses_services { around() } else { Staged::default() },
+            services: services.clone().map(|services| services as _),
             ..CallContext::default()
         };
+        let event = event.map(|event| (activation.state.clone(), event));
+        let limit_ms = step.call_timeout_ms.unwrap_or(STEP_WALL_MS_MAX).min(STEP_WALL_MS_MAX);
         Some(Prepared {
             activation: id,
             step: activation.step,
+            at_ms,
             path: activation.path.clone(),
-            call,
-            event: event.map(|Event::BranchEnded(end)| (activation.state.clone(), end)),
+            attempt,
+            call: NodeCall { call, event, context, instance: None, limit_ms },
             config,
             secrets,
             is_first,
-            context,
-            at_ms: now_ms,
+            services,
         })
     }
 
@@ -97,20 +138,28 @@ impl Executor {
     pub(super) async fn call(self: Arc<Self>, program: Arc<Program>, prepared: Prepared, instance: Option<Instance>) -> Answered {
         let began = Instant::now();
         let binding = program.node(prepared.step);
-        let (outcome, context, instance) = match &prepared.config {
-            Err(failure) => (Err(failure.clone()), prepared.context, instance),
-            Ok(_) => self.reach(&binding.plugin, &prepared.call, prepared.event, prepared.context, instance).await,
+        let call = NodeCall { instance, ..prepared.call };
+        let NodeAnswer { outcome, is_broken, context, instance } = match &prepared.config {
+            Ok(_) => self.components.call(binding, call).await,
+            Err(failure) => {
+                let NodeCall { context, instance, .. } = call;
+                NodeAnswer { outcome: Err(failure.clone()), is_broken: false, context, instance }
+            }
         };
-        let outcome = outcome.and_then(|outcome| known_branches(&outcome, &binding.branches).map(|()| outcome));
+        let outcome = outcome.and_then(|outcome| binding.check(&outcome).map(|()| outcome));
         // A failure keeps nothing of what its call did but the log.
         let (outcome, effects) = match outcome {
             Ok(outcome) => (outcome, context.effects),
             Err(failure) => (Outcome::Failed(failure), Effects::default()),
         };
-        let entry = Called {
+        let is_intended =
+            prepared.services.is_some_and(|services| services.is_intended.load(std::sync::atomic::Ordering::Acquire));
+        let mut entry = Called {
             activation: (*prepared.path).into(),
             at_ms: prepared.at_ms,
             took_us: u32::try_from(began.elapsed().as_micros()).unwrap_or(u32::MAX),
+            attempt: prepared.attempt,
+            retry_at_ms: None,
             config: prepared.config.ok().filter(|_| prepared.is_first),
             secrets: if prepared.is_first { prepared.secrets } else { Vec::new() },
             outcome,
@@ -118,44 +167,34 @@ impl Executor {
             log: context.log.lines,
             log_dropped: context.log.dropped,
         };
-        Answered { activation: prepared.activation, entry, instance }
-    }
-
-    /// Calls the component, in an instance that the run has already or in a fresh one. An instance that broke is gone.
-    async fn reach(
-        &self,
-        plugin: &Plugin,
-        call: &nodes::Call,
-        event: Option<(Json, BranchEnd)>,
-        context: CallContext,
-        instance: Option<Instance>,
-    ) -> (Result<Outcome, Failure>, CallContext, Option<Instance>) {
-        let instance = match instance {
-            Some(instance) => Ok(instance),
-            None => self.registry.instantiate(plugin).await,
-        };
-        match instance {
-            Err(error) => (Err(error.into()), context, None),
-            Ok(mut instance) => match instance.call_node(call, event, context).await {
-                (Ok(outcome), context) => (outcome, context, Some(instance)),
-                (Err(error), context) => (Err(error.into()), context, None),
-            },
+        if let Outcome::Failed(failure) = &entry.outcome {
+            let [a, b, c, d, e, f, g, h, ..] = self.clock.random();
+            let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+            let wait_ms = backoff_ms(program.plan.step(prepared.step).retry.as_ref(), entry.attempt, failure, random);
+            entry.retry_at_ms = wait_ms.map(|wait_ms| self.clock.now_ms() + wait_ms);
         }
+        Answered { activation: prepared.activation, entry, is_hidden: is_broken && is_intended && binding.at_most_once, instance }
     }
 }
 
-fn known_branches(outcome: &Outcome, branches: &[Box<str>]) -> Result<(), Failure> {
-    let Outcome::Pending { start, .. } = outcome else { return Ok(()) };
-    match start.iter().find(|start| !branches.contains(&start.branch)) {
-        Some(unknown) => {
-            Err(Failure::bad_answer(format_args!("it starts a branch `{}`, which its type does not have", unknown.branch)))
+impl super::NodeBinding {
+    /// Whether an answer keeps to what the type declared.
+    fn check(&self, outcome: &Outcome) -> Result<(), Failure> {
+        let Outcome::Pending { start, wait, .. } = outcome else { return Ok(()) };
+        if let Some(unknown) = start.iter().find(|start| !self.branches.contains(&start.branch)) {
+            let branch = &unknown.branch;
+            return Err(Failure::bad_answer(format_args!("it starts a branch `{branch}`, which its type does not have")));
         }
-        None => Ok(()),
+        if let Some(wait) = wait.iter().find(|wait| !self.waits.iter().any(|declared| **declared == *wait.kind.name())) {
+            let kind = wait.kind.name();
+            return Err(Failure::bad_answer(format_args!("it waits for a {kind}, which its type does not declare")));
+        }
+        Ok(())
     }
 }
 
 /// The same for every attempt of a call and after a crash, and different for every other call of any run.
-fn idempotency_key(run: RunId, path: &str, calls: u32) -> String {
+pub(super) fn idempotency_key(run: RunId, path: &str, calls: u32) -> String {
     let mut hash = Sha256::new();
     hash.update(run.as_bytes());
     hash.update(calls.to_be_bytes());

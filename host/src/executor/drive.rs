@@ -1,196 +1,498 @@
-//! One run from its beginning, or from where a crash left it, to its end.
+//! One run, from where it stands to its end or to where it waits.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
 use futures_util::stream::FuturesUnordered;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::mpsc;
 
-use super::call::Answered;
+use super::call::{Answered, Frame, idempotency_key};
+use super::commit::Unstored;
+use super::live::{Caller, LiveRun};
 use super::program::Program;
-use super::{Error, Executor, Finished, Live, Outcome, fold};
+use super::scheduler::Slot;
+use super::services::Intent;
+use super::{Error, Executor, Finished, Outcome};
+use crate::capability::with_key;
 use crate::limits::{RUN_UNSTORED_ENTRIES_MAX, RUN_UNSTORED_MS_MAX};
 use crate::plugin::Instance;
-use crate::run::{Command, Effects, Entry, State, check};
-use crate::store::{Appended, DedupKey, RunHead, Segment};
-
-type Caller = oneshot::Sender<Result<Outcome, Error>>;
+use crate::run::{
+    Activation, ActivationId, Arrival, Command, Effects, Entry, Fault, Outcome as CallOutcome, Request, Response, State, Status,
+    check,
+};
+use crate::store::{Change, CommitError, KeptSignal, Place, SignalName};
+use crate::workflow::Key;
 
 /// A run that is being carried out.
 pub(super) struct Running {
-    executor: Arc<Executor>,
-    program: Arc<Program>,
-    head: RunHead,
-    dedup: Option<DedupKey>,
-    /// Entries that are folded into the state.
-    entries: Vec<Entry>,
-    /// How many of them are stored, and dropped from memory.
-    segments: u32,
-    state: Option<State>,
-    caller: Option<Caller>,
+    pub(super) executor: Arc<Executor>,
+    pub(super) program: Arc<Program>,
+    pub(super) state: State,
+    /// What is not stored yet, and what the store has.
+    pub(super) unstored: Unstored,
+    /// The workflows of the runs that led to this one.
+    pub(super) stack: Arc<[Key]>,
+    pub(super) live: Arc<LiveRun>,
+    pub(super) slot: Option<Slot>,
+    pub(super) caller: Option<Caller>,
     /// Instances of this run that wait for its next call, so that one serves several steps of a component.
-    idle: Vec<Instance>,
-    ended: watch::Sender<bool>,
+    pub(super) idle: Vec<Instance>,
+    /// Whether somebody else may carry it out.
+    pub(super) has_left: bool,
+}
+
+/// How far a run came.
+enum Reached {
+    /// Its end.
+    End(Finished),
+    /// A wait: the run is not carried out any more.
+    Wait,
+}
+
+/// Something that goes on outside of the run's own thread of control.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Flight {
+    Call(ActivationId),
+    Request(ActivationId, Box<str>),
+}
+
+/// What came of it.
+enum Landed {
+    Call(Box<Answered>),
+    Request(ActivationId, Box<str>, Result<Response, Fault>),
+}
+
+/// Everything that goes on at the moment.
+struct Flights {
+    all: FuturesUnordered<Abortable<BoxFuture<'static, Landed>>>,
+    handles: BTreeMap<Flight, AbortHandle>,
+}
+
+impl Flights {
+    fn contains(&self, flight: &Flight) -> bool {
+        self.handles.contains_key(flight)
+    }
+
+    fn start(&mut self, flight: Flight, future: BoxFuture<'static, Landed>) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.all.push(Abortable::new(future, registration));
+        self.handles.insert(flight, handle);
+    }
+
+    /// Stops what the run does not wait for any more.
+    fn keep(&mut self, state: &State) {
+        self.handles.retain(|flight, handle| {
+            let is_wanted = match flight {
+                Flight::Call(id) => state.activation(*id).is_some_and(Activation::is_callable),
+                Flight::Request(id, wait) => {
+                    state.activation(*id).and_then(|activation| activation.wait(wait)).is_some_and(|open| !open.is_fired())
+                }
+            };
+            if !is_wanted {
+                handle.abort();
+            }
+            is_wanted
+        });
+    }
+
+    /// What lands next; none: it was stopped.
+    async fn next(&mut self) -> Option<Landed> {
+        let landed = match self.all.next().await {
+            Some(Ok(landed)) => landed,
+            Some(Err(Aborted)) => return None,
+            // Nothing goes on: whoever asks waits for something else.
+            None => std::future::pending().await,
+        };
+        let flight = match &landed {
+            Landed::Call(answered) => Flight::Call(answered.activation),
+            Landed::Request(id, wait, _) => Flight::Request(*id, wait.clone()),
+        };
+        self.handles.remove(&flight).map(|_| landed)
+    }
 }
 
 impl Running {
-    pub(super) fn new(
-        executor: Arc<Executor>,
-        program: Arc<Program>,
-        head: RunHead,
-        dedup: Option<DedupKey>,
-        entries: Vec<Entry>,
-    ) -> Self {
-        let (ended, watch) = watch::channel(false);
-        let live = Live { head: head.clone(), ended: watch };
-        executor.live.lock().unwrap_or_else(PoisonError::into_inner).insert(head.id, live);
-        let state = fold(&program, &entries);
-        Self { executor, program, head, dedup, entries, segments: 0, state, caller: None, idle: Vec::new(), ended }
-    }
-
-    /// Somebody waits for this run.
-    pub(super) fn wait_for_caller(&mut self, caller: Caller, instances: Vec<Instance>) {
-        self.caller = Some(caller);
-        self.idle = instances;
-    }
-
-    /// All entries so far are stored, in so many segments.
-    pub(super) fn entries_are_stored(&mut self, segments: u32) {
-        self.entries.clear();
-        self.segments = segments;
-    }
-
-    /// Carries out the run.
+    /// Carries out the run as far as it goes now.
     pub(super) async fn drive(mut self) {
-        let result = self.steps().await;
-        self.release();
-        let caller = self.caller.take();
-        match (result, caller) {
-            (Ok(finished), Some(caller)) => {
-                let _ = caller.send(Ok(Outcome::Ended(Box::new(finished), std::mem::take(&mut self.idle))));
+        let result = self.go().await;
+        let run = self.unstored.head.id;
+        self.leave();
+        match result {
+            Ok(Reached::Wait) => {}
+            Ok(Reached::End(finished)) => {
+                self.executor.live.ended(run);
+                if self.live.take_mail() {
+                    // It came too late, and is to be thrown away.
+                    self.executor.poke(run);
+                }
+                if let Some(caller) = self.caller.take() {
+                    let _ = caller.send(Ok(Outcome::Ended(Box::new(finished), std::mem::take(&mut self.idle))));
+                }
             }
-            (Err(error), Some(caller)) => {
-                let _ = caller.send(Err(error));
+            Err(error) => {
+                tracing::error!(%run, %error, "a run stopped; it goes on at the next start");
+                if let Some(caller) = self.caller.take() {
+                    let _ = caller.send(Err(error));
+                }
             }
-            (Err(error), None) => tracing::error!(run = %self.head.id, %error, "a run stopped; it goes on at the next start"),
-            (Ok(_), None) => {}
         }
     }
 
-    async fn steps(&mut self) -> Result<Finished, Error> {
-        let mut calls = FuturesUnordered::new();
-        let mut in_flight = BTreeSet::new();
+    /// Somebody else may carry out the run from now on.
+    fn leave(&mut self) {
+        self.slot = None;
+        if !std::mem::replace(&mut self.has_left, true) {
+            self.executor.live.remove(self.unstored.head.id);
+        }
+        // Its dedup key is in the store now, or will never be.
+        self.executor.unreserve(&mut self.unstored);
+    }
+
+    async fn go(&mut self) -> Result<Reached, Error> {
+        let mut flights = Flights { all: FuturesUnordered::new(), handles: BTreeMap::new() };
+        let (intents, mut intended) = mpsc::unbounded_channel();
         let mut unstored = std::pin::pin!(tokio::time::sleep(RUN_UNSTORED_MS_MAX));
         loop {
-            let Some(state) = &self.state else {
-                return Err(crate::store::Error::Corrupt(format!("the journal of {}", self.head.id)).into());
-            };
-            if state.end().is_some() {
-                return self.finish().await;
+            if self.live.take_mail() {
+                self.take_mail().await?;
             }
-            let ready: Vec<_> = state.commands().filter(|Command::Call(id, _)| !in_flight.contains(id)).collect();
-            for Command::Call(id, event) in ready {
-                let Some(prepared) = self.executor.prepare(&self.program, state, self.head.id, id, event) else { continue };
-                let digest = self.program.node(prepared.step).plugin.digest;
-                let at = self.idle.iter().position(|instance| *instance.digest() == digest);
-                let instance = at.map(|at| self.idle.swap_remove(at));
-                if instance.is_none() && self.executor.registry.is_crowded() {
-                    // Whoever waits for an instance must hold none.
-                    self.idle.clear();
+            self.pass_time();
+            if self.state.end().is_some() {
+                return self.finish().await.map(Reached::End);
+            }
+            flights.keep(&self.state);
+            self.start_flights(&mut flights, &intents).await?;
+            if flights.handles.is_empty() && !self.state.has_atomic_branch() {
+                if self.park().await? {
+                    return Ok(Reached::Wait);
                 }
-                in_flight.insert(id);
-                calls.push(self.executor.clone().call(self.program.clone(), prepared, instance));
+                continue;
             }
+            let wake = self.until_wake();
             tokio::select! {
                 biased;
-                Some(answered) = calls.next() => {
-                    in_flight.remove(&answered.activation);
-                    self.answered(answered).await?;
-                }
+                landed = flights.next() => if let Some(landed) = landed { self.landed(landed).await? },
+                Some(intent) = intended.recv() => self.intended(intent).await?,
+                () = self.live.bell.notified() => {}
                 () = given_up(self.caller.as_mut()), if self.caller.is_some() => {
                     self.caller = None;
                     self.store().await?;
                 }
-                () = &mut unstored, if !self.entries.is_empty() => {
+                () = &mut unstored, if !self.unstored.entries.is_empty() => {
                     self.store().await?;
                     unstored.as_mut().reset(tokio::time::Instant::now() + RUN_UNSTORED_MS_MAX);
                 }
+                () = sleep(wake), if wake.is_some() => {}
+            }
+        }
+    }
+
+    /// How long until time alone brings something about.
+    fn until_wake(&self) -> Option<Duration> {
+        let now_ms = self.executor.clock.now_ms();
+        self.state.wake_ms(&self.program.plan).map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)))
+    }
+
+    /// Takes up what time has brought about.
+    fn pass_time(&mut self) {
+        let now_ms = self.executor.clock.now_ms();
+        while let Some(entry) = self.state.due(&self.program.plan, now_ms) {
+            self.note(entry);
+            if self.state.end().is_some() {
+                return;
+            }
+        }
+    }
+
+    /// Folds an entry that waits for no commit.
+    pub(super) fn note(&mut self, entry: Entry) {
+        self.state.apply(&self.program.plan, &entry);
+        self.unstored.entries.push(entry);
+    }
+
+    async fn start_flights(&mut self, flights: &mut Flights, intents: &mpsc::UnboundedSender<Intent>) -> Result<(), Error> {
+        let now_ms = self.executor.clock.now_ms();
+        let is_new = |command: &Command| match command {
+            Command::Call(id, _) => !flights.contains(&Flight::Call(*id)),
+            Command::Send(id, wait, _) => !flights.contains(&Flight::Request(*id, wait.clone())),
+        };
+        let commands: Vec<Command> = self.state.commands(now_ms).filter(is_new).collect();
+        let is_alone = flights.handles.is_empty() && commands.len() == 1;
+        if commands.iter().any(|command| matches!(command, Command::Send(..))) && !self.unstored.is_stored() {
+            // What is stored is the intent.
+            self.store().await?;
+        }
+        for command in commands {
+            match command {
+                Command::Call(id, event) => {
+                    let frame = Frame { program: &self.program, run: self.unstored.head.id, stack: &self.stack, intents };
+                    let Some(prepared) = self.executor.prepare(&frame, &self.state, id, event) else { continue };
+                    self.state.calling(id, prepared.at_ms);
+                    let digest = self.program.node(prepared.step).digest;
+                    let at = self.idle.iter().position(|instance| *instance.digest() == digest);
+                    let instance = at.map(|at| self.idle.swap_remove(at));
+                    if instance.is_none() && self.executor.components.is_crowded() {
+                        // Whoever waits for an instance must hold none.
+                        self.idle.clear();
+                    }
+                    let call = self.executor.clone().call(self.program.clone(), prepared, instance);
+                    let call = async move { Landed::Call(Box::new(call.await)) };
+                    flights.start(Flight::Call(id), if is_alone { Box::pin(call) } else { side_by_side(call) });
+                }
+                Command::Send(id, wait, request) => {
+                    let sending = self.send(id, &wait, *request);
+                    let landed = wait.clone();
+                    let sending = async move { Landed::Request(id, landed, sending.await) };
+                    flights.start(Flight::Request(id, wait), Box::pin(sending));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the request that an activation waits for.
+    fn send(
+        &self,
+        id: ActivationId,
+        wait: &str,
+        request: Request,
+    ) -> impl Future<Output = Result<Response, Fault>> + Send + 'static {
+        let executor = self.executor.clone();
+        let activation = self.state.activation(id);
+        let digest = activation.map(|activation| self.program.node(activation.step).digest);
+        let secrets = activation.and_then(|activation| activation.config.as_ref()).map(|(_, secrets)| secrets.clone());
+        let key = activation.map(|activation| idempotency_key(self.unstored.head.id, &activation.path, 0)).unwrap_or_default();
+        let request = with_key(request, &key, wait, &secrets.unwrap_or_default());
+        async move {
+            let Some(digest) = digest else { return Err(Fault::new("invalid", "the step is over")) };
+            let grants = executor.components.grants(&digest);
+            executor.outbound.send(&grants, request?).await
+        }
+    }
+
+    async fn landed(&mut self, landed: Landed) -> Result<(), Error> {
+        match landed {
+            Landed::Call(answered) => self.answered(*answered).await,
+            Landed::Request(id, wait, response) => {
+                if let Some(activation) = self.state.activation(id) {
+                    let (at_ms, activation) = (self.executor.clock.now_ms(), (*activation.path).into());
+                    self.note(Entry::Responded { at_ms, activation, id: wait, response });
+                }
+                Ok(())
             }
         }
     }
 
     async fn answered(&mut self, answered: Answered) -> Result<(), Error> {
-        let Answered { activation, mut entry, instance } = answered;
+        let Answered { activation: id, mut entry, is_hidden, instance } = answered;
         self.idle.extend(instance);
-        let Some(state) = &mut self.state else { return Ok(()) };
-        if state.activation(activation).is_none() {
-            // It was stopped meanwhile.
-            return Ok(());
-        }
-        if let Err(failure) = check(&self.program.plan, state, activation, &entry.outcome) {
-            entry.outcome = crate::run::Outcome::Failed(failure);
+        let is_synchronous = self.unstored.head.synchronous;
+        if let Err(failure) = check(&self.program.plan, &self.state, id, &entry.outcome, is_synchronous) {
+            entry.outcome = CallOutcome::Failed(failure);
             entry.effects = Effects::default();
         }
-        let entry = Entry::Called(Box::new(entry));
-        state.apply(&self.program.plan, &entry);
-        self.entries.push(entry);
-        if state.end().is_none() {
-            if let Some(response) = state.response().cloned()
-                && self.caller.is_some()
+        if is_hidden {
+            let at_ms = self.executor.clock.now_ms();
+            self.note(Entry::Lost { at_ms, activation: entry.activation });
+            return self.store().await;
+        }
+        // What was staged is refused if what the call read has changed: then the state must be what it was.
+        let before = (!entry.effects.staged.is_empty() || self.state.is_atomic(id)).then(|| self.state.clone());
+        self.note(Entry::Called(Box::new(entry)));
+        if self.state.has_staged() {
+            match self.try_store().await {
+                Err(CommitError::Changed) => self.undo(before, id),
+                other => other?,
+            }
+        }
+        if self.state.end().is_some() {
+            return Ok(());
+        }
+        if self.caller.is_some()
+            && let Some(response) = self.state.response().cloned()
+        {
+            self.store().await?;
+            if let Some(caller) = self.caller.take() {
+                let _ = caller.send(Ok(Outcome::Responded(response)));
+            }
+        } else if self.unstored.entries.len() >= RUN_UNSTORED_ENTRIES_MAX {
+            self.store().await?;
+        }
+        Ok(())
+    }
+
+    /// What a call read was changed by others: it is as if it had not been made, and it is made again. In an atomic branch the
+    /// whole branch is.
+    fn undo(&mut self, before: Option<State>, id: ActivationId) {
+        self.unstored.entries.pop();
+        if let Some(before) = before {
+            self.state = before;
+        }
+        if let Some((activation, branch)) = self.state.atomic_branch(id) {
+            let at_ms = self.executor.clock.now_ms();
+            self.note(Entry::Restarted { at_ms, activation, branch });
+        }
+    }
+
+    async fn intended(&mut self, intent: Intent) -> Result<(), Error> {
+        let Some(activation) = self.state.activation(intent.activation) else { return Ok(()) };
+        let activation = (*activation.path).into();
+        self.note(Entry::Intended { at_ms: intent.at_ms, activation, attempt: intent.attempt });
+        self.store().await?;
+        let _ = intent.stored.send(());
+        Ok(())
+    }
+
+    /// Takes up what has come for the run. It is taken off the store with the next commit.
+    async fn take_mail(&mut self) -> Result<(), Error> {
+        let run = self.unstored.head.id;
+        for (number, arrival) in self.executor.store.arrivals(run)? {
+            if self.unstored.taken.contains(&number) {
+                continue;
+            }
+            self.unstored.taken.push(number);
+            #[cfg(test)]
+            if self.executor.faults.drop_events.load(std::sync::atomic::Ordering::Relaxed)
+                && matches!(arrival, Arrival::ChildEnded { .. })
             {
-                self.store().await?;
-                if let Some(caller) = self.caller.take() {
-                    let _ = caller.send(Ok(Outcome::Responded(response)));
+                continue;
+            }
+            if let Some(kept) = self.not_for_us(&arrival) {
+                self.unstored.returned.push(kept);
+                continue;
+            }
+            let at_ms = self.executor.clock.now_ms();
+            self.note(Entry::Arrived { at_ms, arrival });
+        }
+        self.take_kept_signals().await
+    }
+
+    /// A message by name and key that nothing here waits for any more: it is for others.
+    fn not_for_us(&self, arrival: &Arrival) -> Option<KeptSignal> {
+        let Arrival::Signal { name, key: Some(key), payload } = arrival else { return None };
+        if self.state.keyed_signals().contains(&(name.clone(), key.clone())) {
+            return None;
+        }
+        let name = SignalName { workflow: self.program.plan.workflow.clone(), name: name.clone(), key: key.clone() };
+        Some(KeptSignal { name, payload: payload.clone(), sent_ms: self.executor.clock.now_ms() })
+    }
+
+    /// Takes messages that came before anybody waited for them.
+    async fn take_kept_signals(&mut self) -> Result<(), Error> {
+        for (name, key) in self.state.keyed_signals() {
+            let name = SignalName { workflow: self.program.plan.workflow.clone(), name, key };
+            for (number, kept) in self.executor.kept_signals(&name)? {
+                // Whoever is first has it.
+                match self.executor.store.commit(vec![Change::TakeSignal(name.clone(), number), arrive(self, &kept)]).await {
+                    Ok(()) => self.executor.poke(self.unstored.head.id),
+                    Err(CommitError::Gone) => {}
+                    Err(error) => return Err(error.into()),
                 }
-            } else if self.entries.len() >= RUN_UNSTORED_ENTRIES_MAX {
-                self.store().await?;
             }
         }
         Ok(())
     }
 
     async fn finish(&mut self) -> Result<Finished, Error> {
-        let finished = self.state.as_ref().and_then(Finished::of);
-        let Some(finished) = finished else { unreachable!("called when the state has an end") };
-        self.head.status = finished.end.status;
-        self.head.message.clone_from(&finished.end.message);
-        self.head.ended_ms = Some(self.executor.clock.now_ms());
+        let Some(finished) = Finished::of(&self.state) else { unreachable!("called when the state has an end") };
+        let head = &mut self.unstored.head;
+        head.status = finished.end.status;
+        head.reason = finished.end.reason;
+        head.message.clone_from(&finished.end.message);
+        head.ended_ms = Some(self.executor.clock.now_ms());
+        head.place = Place::Ended;
         self.store().await?;
         Ok(finished)
     }
 
-    /// Makes everything that happened durable.
-    async fn store(&mut self) -> Result<(), Error> {
-        let segment = Segment { head: &self.head, number: self.segments, entries: &self.entries, dedup: self.dedup.as_ref() };
-        match self.executor.store.append(segment).await? {
-            Appended::Done => {
-                self.entries.clear();
-                self.segments += 1;
-                self.unreserve();
-                Ok(())
-            }
-            // The key was reserved, so this is another process on the same store.
-            Appended::Duplicate(_) => Err(crate::store::Error::Conflict.into()),
+    /// Stores everything and stops carrying the run out, until time or somebody else brings something about. False: that is
+    /// the case already.
+    async fn park(&mut self) -> Result<bool, Error> {
+        let wake_ms = self.state.wake_ms(&self.program.plan);
+        self.unstored.head.place = Place::Parked(wake_ms);
+        self.unstored.head.status = Status::Running;
+        if !self.unstored.is_stored() {
+            self.unstored.wants_snapshot = true;
+        }
+        self.store().await?;
+        if !self.unstored.waits.is_empty() {
+            // One may have come between the last look and the commit that says who waits.
+            self.take_kept_signals().await?;
+        }
+        if let Some(caller) = self.caller.take() {
+            self.executor.live.keep_caller(self.unstored.head.id, caller);
+        }
+        let run = self.unstored.head.id;
+        self.has_left = self.executor.live.leave(run);
+        if !self.has_left {
+            self.unstored.head.place = Place::Active;
+            self.caller = self.executor.live.take_caller(run);
+            return Ok(false);
+        }
+        if let Some(wake_ms) = wake_ms {
+            self.executor.alarm(wake_ms);
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for Running {
+    /// Also when the host made a mistake and the run breaks off.
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn arrive(running: &Running, kept: &KeptSignal) -> Change {
+    let SignalName { name, key, .. } = kept.name.clone();
+    let arrival = Arrival::Signal { name, key: Some(key), payload: kept.payload.clone() };
+    Change::Arrive(running.unstored.head.id, arrival)
+}
+
+impl Activation {
+    /// Whether its component may be called, now or later.
+    pub(super) fn is_callable(&self) -> bool {
+        use crate::run::Phase;
+        matches!(self.phase, Phase::Open | Phase::Retrying(_))
+    }
+}
+
+/// Runs a call on a thread of its own choosing, since others go on beside it.
+fn side_by_side<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, T> {
+    struct Stop(tokio::task::AbortHandle);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.abort();
         }
     }
-
-    fn unreserve(&mut self) {
-        if let Some(key) = self.dedup.take() {
-            let reservation = (self.head.workflow.clone(), key);
-            self.executor.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&reservation);
+    let task = tokio::spawn(call);
+    let stop = Stop(task.abort_handle());
+    Box::pin(async move {
+        let _stop = stop;
+        match task.await {
+            Ok(done) => done,
+            // Only whoever drops this future stops the task, and a panic is not to be hidden.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
         }
-    }
-
-    fn release(&mut self) {
-        self.unreserve();
-        self.executor.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.head.id);
-        self.ended.send_replace(true);
-    }
+    })
 }
 
 async fn given_up(caller: Option<&mut Caller>) {
     if let Some(caller) = caller {
         caller.closed().await;
+    }
+}
+
+/// Waits, but looks at the clock again from time to time, since it may be set.
+async fn sleep(until_wake: Option<Duration>) {
+    if let Some(wait) = until_wake {
+        tokio::time::sleep(wait.min(Duration::from_secs(60))).await;
     }
 }

@@ -1,54 +1,86 @@
 //! Runs: carries out what the pure core decides, and makes what happened durable.
 //!
 //! Decide, call, fold, and at the end (or earlier, where somebody must be able to rely on it) commit. A step that only
-//! computes has nothing outside to keep in step with, so a whole run of such steps is one commit.
+//! computes has nothing outside to keep in step with, so a whole run of such steps is one commit. A run that waits is not in
+//! memory: time, or whoever brings something for it, makes it go on.
 
+mod arrive;
 mod call;
+mod child;
 mod clock;
+mod commit;
+mod components;
 mod drive;
+mod live;
 mod program;
-mod recovery;
+mod programs;
+mod pump;
+mod rerun;
+mod scheduler;
 mod scope;
+mod services;
+#[cfg(test)]
+mod simulator;
+mod start;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{oneshot, watch};
-
+pub use arrive::{ActOn, ArriveError};
+pub use child::{Called, Callee};
 pub use clock::{Clock, SystemClock, rfc3339};
+pub(crate) use commit::staged_changes;
+pub use components::{Components, NodeAnswer, NodeCall};
 pub use program::{NodeBinding, Program, ProgramError, TriggerBinding};
+pub use programs::{Programs, StoredPrograms};
+pub use rerun::RerunError;
+pub use scheduler::{Full, QueueLimits, job_queue};
 pub(crate) use scope::ConfigScope;
+pub(crate) use services::TriggerServices;
+pub use start::{Begun, Start, Waiting};
 
-use crate::plugin::{Instance, Registry, SecretSource};
-use crate::run::{Accepted, End, Entry, Response, RunId, State, Status};
-use crate::store::{self, Appended, DedupKey, RunHead, Segment, Store};
+use crate::capability::Outbound;
+use crate::plugin::{Instance, SecretSource};
+use crate::run::{End, Failure, Response, RunId, State, Status};
+use crate::store::{self, CommitError, DedupKey, RunHead, RunStore};
 use crate::workflow::{Json, Key};
+use live::LiveRuns;
+use pump::Pump;
+use scheduler::Scheduler;
 
 /// Carries out runs.
 pub struct Executor {
-    registry: Arc<Registry>,
-    store: Store,
+    components: Arc<dyn Components>,
+    programs: Arc<dyn Programs>,
+    store: Arc<dyn RunStore>,
     vault: Arc<dyn SecretSource>,
+    outbound: Arc<dyn Outbound>,
     clock: Arc<dyn Clock>,
-    /// Runs that go on in this process.
-    live: Mutex<HashMap<RunId, Live>>,
+    /// What a start by name goes through; set once, since it needs the executor itself.
+    callee: OnceLock<Arc<dyn Callee>>,
+    live: LiveRuns,
+    scheduler: Arc<Scheduler>,
+    pump: Pump,
     /// Dedup keys of runs that have begun and are not stored yet.
     reserved: Mutex<HashMap<(Key, DedupKey), RunId>>,
+    #[cfg(test)]
+    faults: simulator::Faults,
 }
 
-struct Live {
-    head: RunHead,
-    ended: watch::Receiver<bool>,
-}
-
-/// A run to begin.
-pub struct Start {
-    /// What it carries out.
-    pub program: Arc<Program>,
-    /// What the trigger gave.
-    pub context: Json,
-    /// Two starts of a workflow with the same key make one run.
-    pub dedup: Option<DedupKey>,
+/// What an executor works with.
+pub struct Parts {
+    /// What carries out steps.
+    pub components: Arc<dyn Components>,
+    /// Which revisions there are.
+    pub programs: Arc<dyn Programs>,
+    /// Where runs are kept.
+    pub store: Arc<dyn RunStore>,
+    /// Where secrets are.
+    pub vault: Arc<dyn SecretSource>,
+    /// The way to servers outside.
+    pub outbound: Arc<dyn Outbound>,
+    /// Time and random numbers.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// How a run came out.
@@ -72,31 +104,31 @@ pub enum Outcome {
     Ended(Box<Finished>, Vec<Instance>),
 }
 
-/// A run that somebody waits for.
-pub struct Waiting {
-    /// The run.
-    pub run: RunId,
-    /// Dropping it gives up waiting; the run goes on.
-    pub outcome: oneshot::Receiver<Result<Outcome, Error>>,
-}
-
-/// What became of a start.
-pub enum Begun<T> {
-    /// The run began.
-    New(T),
-    /// The dedup key already began this one.
-    Duplicate(RunId),
-}
-
 /// Why the executor could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The store failed.
     #[error("the run could not be stored: {0}")]
     Store(Arc<store::Error>),
+    /// The store refused what was to be committed.
+    #[error("the run could not be stored: {0}")]
+    Commit(Arc<CommitError>),
     /// A revision cannot be run.
     #[error(transparent)]
     Program(Arc<ProgramError>),
+    /// As many runs of the workflow are carried out as its options allow.
+    #[error("as many runs of `{0}` are under way as its options allow; try again in a moment")]
+    TooManyRuns(Key),
+    /// As many runs are carried out as the host can.
+    #[error("the host carries out as many runs as it can; try again in a moment")]
+    Overloaded,
+}
+
+impl Error {
+    /// Whether what was read before writing was changed by others meanwhile, so that it is to be done again.
+    pub fn is_changed(&self) -> bool {
+        matches!(self, Self::Commit(error) if matches!(**error, CommitError::Changed))
+    }
 }
 
 impl From<store::Error> for Error {
@@ -113,8 +145,28 @@ impl From<ProgramError> for Error {
 
 impl Executor {
     /// An executor without runs.
-    pub fn new(registry: Arc<Registry>, store: Store, vault: Arc<dyn SecretSource>, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { registry, store, vault, clock, live: Mutex::default(), reserved: Mutex::default() })
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let Parts { components, programs, store, vault, outbound, clock } = parts;
+        Arc::new(Self {
+            components,
+            programs,
+            store,
+            vault,
+            outbound,
+            clock,
+            callee: OnceLock::new(),
+            live: LiveRuns::default(),
+            scheduler: Scheduler::new(),
+            pump: Pump::default(),
+            reserved: Mutex::default(),
+            #[cfg(test)]
+            faults: simulator::Faults::default(),
+        })
+    }
+
+    /// What starts by name go through from now on.
+    pub fn set_callee(&self, callee: Arc<dyn Callee>) {
+        let _ = self.callee.set(callee);
     }
 
     /// The time and the random numbers of this host.
@@ -122,9 +174,9 @@ impl Executor {
         &self.clock
     }
 
-    /// The plugins that runs call.
-    pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+    /// The revisions that runs carry out.
+    pub fn programs(&self) -> &Arc<dyn Programs> {
+        &self.programs
     }
 
     /// Where secrets are.
@@ -133,94 +185,46 @@ impl Executor {
     }
 
     /// What runs are stored in.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &Arc<dyn RunStore> {
         &self.store
     }
 
-    /// Begins a run that somebody waits for. Nothing is stored before it ends, unless it takes long. `instances` were
-    /// made for this run's event and serve its steps too.
-    pub fn begin_waiting(self: &Arc<Self>, start: Start, instances: Vec<Instance>) -> Result<Begun<Waiting>, Error> {
-        let (head, accepted) = self.accept(&start, true);
-        let run = head.id;
-        if let Some(key) = &start.dedup
-            && let Some(first) = self.reserve(&head.workflow, key, run)?
-        {
-            return Ok(Begun::Duplicate(first));
-        }
-        let (sender, outcome) = oneshot::channel();
-        let mut running = drive::Running::new(self.clone(), start.program, head, start.dedup, vec![accepted]);
-        running.wait_for_caller(sender, instances);
-        tokio::spawn(running.drive());
-        Ok(Begun::New(Waiting { run, outcome }))
+    /// How a queue is treated from now on.
+    pub fn set_queue(&self, queue: &str, limits: QueueLimits) {
+        self.scheduler.set_limits(queue, limits);
     }
 
-    /// Begins runs that nobody waits for. When it returns they are durable, all of them or none.
-    pub async fn begin(self: &Arc<Self>, starts: Vec<Start>) -> Result<Vec<Begun<RunId>>, Error> {
-        let accepted: Vec<(RunHead, Entry)> = starts.iter().map(|start| self.accept(start, false)).collect();
-        let segments: Vec<Segment<'_>> = starts
-            .iter()
-            .zip(&accepted)
-            .map(|(start, (head, entry))| Segment {
-                head,
-                number: 0,
-                entries: std::slice::from_ref(entry),
-                dedup: start.dedup.as_ref(),
-            })
-            .collect();
-        let appended = self.store.append_all(&segments).await?;
-        let mut begun = Vec::with_capacity(starts.len());
-        for ((start, (head, entry)), appended) in starts.into_iter().zip(accepted).zip(appended) {
-            begun.push(match appended {
-                Appended::Duplicate(first) => Begun::Duplicate(first),
-                Appended::Done => {
-                    let run = head.id;
-                    let mut running = drive::Running::new(self.clone(), start.program, head, None, vec![entry]);
-                    running.entries_are_stored(1);
-                    tokio::spawn(running.drive());
-                    Begun::New(run)
-                }
-            });
-        }
-        Ok(begun)
-    }
-
-    /// Waits for the end of a run that goes on in this process; returns at once for every other.
-    pub async fn wait_for_end(&self, run: RunId) {
-        let ended = self.live.lock().unwrap_or_else(PoisonError::into_inner).get(&run).map(|live| live.ended.clone());
-        if let Some(mut ended) = ended {
-            let _ = ended.wait_for(|ended| *ended).await;
+    /// Waits for the end of a run.
+    pub async fn wait_for_end(&self, run: RunId) -> Result<(), Error> {
+        loop {
+            let ended = self.live.watch(run);
+            if !self.live.contains(run) && self.store.run(run)?.is_none_or(|head| head.status.is_end()) {
+                return Ok(());
+            }
+            let _ = ended.await;
         }
     }
 
-    /// How a stored run came out; none while it goes on.
-    pub fn finished(&self, program: &Program, run: RunId) -> Result<Option<Finished>, Error> {
-        let (entries, _) = self.store.journal(run)?;
-        let state = fold(program, &entries);
-        Ok(state.and_then(|state| Finished::of(&state)))
+    /// How a stored run came out; none while it goes on, or when it has been deleted.
+    pub fn finished(&self, run: RunId) -> Result<Option<Finished>, Error> {
+        let Some(head) = self.store.run(run)? else { return Ok(None) };
+        let program = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())?;
+        let entries = self.store.journal(run)?;
+        Ok(fold(&program, run, &entries).and_then(|state| Finished::of(&state)))
     }
 
-    /// Heads of runs that go on and are not stored yet, newest first.
+    /// Heads of runs that are being carried out, newest first; some are not stored yet.
     pub fn live(&self) -> Vec<RunHead> {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut heads: Vec<RunHead> = live.values().map(|live| live.head.clone()).collect();
-        heads.sort_by_key(|head| std::cmp::Reverse(head.id));
-        heads
+        self.live.heads()
     }
 
-    fn accept(&self, start: &Start, synchronous: bool) -> (RunHead, Entry) {
-        let at_ms = self.clock.now_ms();
-        let plan = &start.program.plan;
-        let head = RunHead {
-            id: RunId::new(at_ms, self.clock.random()),
-            workflow: plan.workflow.clone(),
-            revision: plan.revision,
-            status: Status::Running,
-            accepted_ms: at_ms,
-            ended_ms: None,
-            message: None,
-        };
-        let (workflow, revision, context) = (plan.workflow.clone(), plan.revision, start.context.clone());
-        (head, Entry::Accepted(Accepted { at_ms, workflow, revision, context, synchronous }))
+    /// How many runs are being carried out.
+    pub fn live_count(&self) -> usize {
+        self.live.count()
+    }
+
+    fn new_id(&self) -> RunId {
+        RunId::new(self.clock.now_ms(), self.clock.random())
     }
 
     /// Reserves a dedup key for a run, before anything of it runs. Some: the run that has the key.
@@ -253,14 +257,31 @@ impl Finished {
             messages: state.messages().to_vec(),
         })
     }
+
+    /// The run's output, or why there is none.
+    pub fn output(&self) -> Result<Json, Failure> {
+        self.end.output(self.output.as_ref())
+    }
+}
+
+impl End {
+    /// What whoever waits is told: the run's output, `null` when no step gave one, or why it failed.
+    fn output(&self, output: Option<&Json>) -> Result<Json, Failure> {
+        match (self.status, &self.failure) {
+            (Status::Succeeded, _) => Ok(output.cloned().unwrap_or_else(Json::null)),
+            (_, Some((failure, _))) => Err(failure.clone()),
+            (status, None) => {
+                let code = self.reason.map_or("ended", crate::run::Reason::as_str);
+                Err(Failure { status, ..Failure::error(code, self.message.clone().unwrap_or_default()) })
+            }
+        }
+    }
 }
 
 /// The state that a journal folds to.
-fn fold(program: &Program, entries: &[Entry]) -> Option<State> {
+fn fold(program: &Program, run: RunId, entries: &[crate::run::Entry]) -> Option<State> {
     let (first, rest) = entries.split_first()?;
-    let mut state = State::begin(&program.plan, first)?;
-    for entry in rest {
-        state.apply(&program.plan, entry);
-    }
+    let mut state = State::begin(&program.plan, run, first)?;
+    rest.iter().for_each(|entry| state.apply(&program.plan, entry));
     Some(state)
 }

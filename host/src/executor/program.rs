@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::scheduler::workflow_queue;
+use crate::digest::Digest;
 use crate::plugin::{Plugin, Registry};
 use crate::store::{Pin, Revision};
-use crate::workflow::{Plan, Problem, StepId};
+use crate::workflow::{ON_FAILURE, Plan, Problem, StepId};
 
 /// A revision made ready to run.
 pub struct Program {
@@ -14,25 +16,42 @@ pub struct Program {
     pub trigger: TriggerBinding,
     /// Whether its runs are waited for, and so cannot wait for times, signals or people.
     pub synchronous: bool,
+    /// The queue of its runs, unless their trigger names another.
+    pub queue: Arc<str>,
+    /// The draft that it is, where it is none of the revisions.
+    pub draft: Option<Digest>,
     nodes: Vec<NodeBinding>,
 }
 
 /// The plugin that carries out a trigger.
 pub struct TriggerBinding {
-    /// The plugin.
-    pub plugin: Arc<Plugin>,
+    /// The digest of the plugin's component.
+    pub digest: Digest,
     /// The type's name within it.
     pub name: Box<str>,
+    /// Whether a start by name goes through the trigger.
+    pub is_callable: bool,
 }
 
 /// The plugin that carries out a step.
+#[derive(Clone)]
 pub struct NodeBinding {
-    /// The plugin.
-    pub plugin: Arc<Plugin>,
+    /// The digest of the plugin's component.
+    pub digest: Digest,
+    /// The plugin's name, `vendor/name`.
+    pub plugin: Arc<str>,
     /// The type's name within it.
     pub name: Box<str>,
+    /// Whether it may look at its run's variables and steps.
+    pub sees_run: bool,
+    /// Whether it may ask for anything beyond its run.
+    pub uses_services: bool,
+    /// Whether a call that reached outside is not made again after a crash.
+    pub at_most_once: bool,
     /// The keys of the branches that the step has.
     pub branches: Vec<Box<str>>,
+    /// What it may wait for.
+    pub waits: Vec<Box<str>>,
 }
 
 /// Why a revision cannot be run.
@@ -40,16 +59,28 @@ pub struct NodeBinding {
 pub enum ProgramError {
     /// A pinned plugin is not installed.
     #[error("`{0}` {1} ({2}) is not installed, and the revision is pinned to it")]
-    MissingPlugin(String, semver::Version, crate::digest::Digest),
+    MissingPlugin(String, semver::Version, Digest),
     /// A type has no pin, or its plugin lacks it.
     #[error("the revision does not say which plugin carries out `{0}`")]
     MissingPin(String),
     /// Its templates cannot be read.
     #[error("the revision's definition cannot be read: {}", .0.iter().map(|p| p.message.as_str()).collect::<Vec<_>>().join("; "))]
     Definition(Vec<Problem>),
+    /// There is no such revision.
+    #[error("there is no revision {1} of `{0}`")]
+    Missing(String, u32),
+    /// It could not be read.
+    #[error(transparent)]
+    Store(#[from] crate::store::Error),
 }
 
 impl Program {
+    /// Puts together what a run needs. `nodes` are the steps', in the plan's order.
+    pub fn new(plan: Plan, trigger: TriggerBinding, synchronous: bool, nodes: Vec<NodeBinding>) -> Self {
+        let queue = workflow_queue(&plan.workflow);
+        Self { plan, trigger, synchronous, queue, draft: None, nodes }
+    }
+
     /// Makes a revision ready.
     pub fn load(registry: &Registry, revision: &Revision) -> Result<Self, ProgramError> {
         let plan = Plan::new(&revision.definition, revision.number).map_err(ProgramError::Definition)?;
@@ -58,9 +89,11 @@ impl Program {
             registry.get(&pin.digest).ok_or_else(missing)
         };
         let pin = &revision.trigger_pin;
-        let trigger = TriggerBinding { plugin: plugin(pin)?, name: pin.name.as_str().into() };
-        let kind = trigger.plugin.trigger(&pin.name).ok_or_else(|| ProgramError::MissingPin(plan.trigger_type.to_string()))?;
+        let trigger_plugin = plugin(pin)?;
+        let kind = trigger_plugin.trigger(&pin.name).ok_or_else(|| ProgramError::MissingPin(plan.trigger_type.to_string()))?;
         let synchronous = kind.is_synchronous(&revision.definition.trigger.config);
+        let is_callable = kind.subscribes.iter().any(|name| name == "callable");
+        let trigger = TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable };
 
         let mut nodes = Vec::new();
         let mut missing = None;
@@ -68,9 +101,7 @@ impl Program {
             let unpinned = || ProgramError::MissingPin(step.r#type.clone());
             let bound = revision.node_pins.get(&step.r#type).ok_or_else(unpinned).and_then(|pin| {
                 let plugin = plugin(pin)?;
-                let kind = plugin.node(&pin.name).ok_or_else(unpinned)?;
-                let branches = kind.branch_keys(&step.config).map(Into::into).collect();
-                Ok(NodeBinding { name: pin.name.as_str().into(), branches, plugin })
+                NodeBinding::of(&plugin, &pin.name, step).ok_or_else(unpinned)
             });
             match bound {
                 Ok(binding) => nodes.push(binding),
@@ -79,12 +110,29 @@ impl Program {
         });
         match missing {
             Some(error) => Err(error),
-            None => Ok(Self { plan, trigger, synchronous, nodes }),
+            None => Ok(Self::new(plan, trigger, synchronous, nodes)),
         }
     }
 
     /// What carries out a step.
     pub fn node(&self, step: StepId) -> &NodeBinding {
         &self.nodes[step.index()]
+    }
+}
+
+impl NodeBinding {
+    /// The binding of a step to a type of a plugin; none: the plugin has no such type.
+    fn of(plugin: &Plugin, name: &str, step: &crate::workflow::Step) -> Option<Self> {
+        let kind = plugin.node(name)?;
+        Some(Self {
+            digest: plugin.digest,
+            plugin: plugin.description.name.as_str().into(),
+            name: name.into(),
+            sees_run: plugin.sees_run,
+            uses_services: plugin.uses_services,
+            at_most_once: kind.at_most_once || step.repeat.is_some(),
+            branches: kind.branch_keys(&step.config).filter(|key| *key != ON_FAILURE).map(Into::into).collect(),
+            waits: kind.waits.iter().map(|wait| wait.as_str().into()).collect(),
+        })
     }
 }

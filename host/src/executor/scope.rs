@@ -1,7 +1,7 @@
 //! The variables that a step sees.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -64,7 +64,9 @@ impl Scope for ConfigScope<'_> {
             (Root::System(name), _) => Some(system(*name, self.now_ms)),
             (_, None) => None,
             (Root::Context, Some((_, state, _))) => Some(state.context().clone()),
-            (Root::Step(key), Some((program, state, _))) => state.result(program.plan.find(key.as_str())?).cloned(),
+            (Root::Step(key), Some((program, state, activation))) => {
+                state.result(activation, program.plan.find(key.as_str())?).cloned()
+            }
             (Root::Scope(key), Some((program, state, activation))) => {
                 state.scope(&program.plan, activation, key.as_str()).cloned()
             }
@@ -76,7 +78,7 @@ impl Scope for ConfigScope<'_> {
 pub(super) struct Snapshot {
     program: Arc<Program>,
     context: Json,
-    results: HashMap<StepId, Json>,
+    results: BTreeMap<StepId, Json>,
     scopes: Vec<(StepId, Json)>,
     step: StepId,
     now_ms: u64,
@@ -86,7 +88,7 @@ impl Snapshot {
     pub(super) fn of(program: Arc<Program>, state: &State, activation: ActivationId, step: StepId, now_ms: u64) -> Self {
         Self {
             context: state.context().clone(),
-            results: state.results().clone(),
+            results: state.results(activation),
             scopes: state.scopes(activation),
             program,
             step,
@@ -116,7 +118,7 @@ impl Scope for Snapshot {
     fn may_set_result(&self, step: &Key) -> bool {
         let Some(target) = self.program.plan.find(step.as_str()) else { return false };
         let (own, other) = (self.program.node(self.step), self.program.node(target));
-        self.results.contains_key(&target) && own.plugin.digest == other.plugin.digest && own.name == other.name
+        self.results.contains_key(&target) && own.digest == other.digest && own.name == other.name
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::request::{Reply, json_reply};
 use crate::admin::{self, InstallError};
 use crate::capability::VaultError;
-use crate::executor;
+use crate::executor::{self, ArriveError, RerunError};
 use crate::plugin::CallError;
 use crate::store;
 use crate::trigger::FireError;
@@ -40,8 +40,12 @@ impl Problem {
 
     /// The request's content is wrong, at these places.
     pub(super) fn invalid(detail: impl Into<String>, problems: Vec<crate::workflow::Problem>) -> Self {
+        Self::invalid_as("invalid-workflow", detail, problems)
+    }
+
+    fn invalid_as(code: &'static str, detail: impl Into<String>, problems: Vec<crate::workflow::Problem>) -> Self {
         let errors = problems.into_iter().map(|problem| json!({ "pointer": problem.pointer, "message": problem.message }));
-        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-workflow", detail);
+        let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
         problem.0.errors = errors.collect();
         problem
     }
@@ -98,7 +102,43 @@ impl From<admin::Error> for Problem {
             Error::Vault(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Executor(error) => error.into(),
+            Error::Arrive(error) => error.into(),
+            Error::Rerun(error) => error.into(),
+            Error::NotStarted(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not-started", error.to_string()),
+            Error::GoesOn(_) => Self::new(StatusCode::CONFLICT, "run-goes-on", error.to_string()),
+            Error::Setting(_) => Self::bad_request(error.to_string()),
         }
+    }
+}
+
+impl From<ArriveError> for Problem {
+    fn from(error: ArriveError) -> Self {
+        let (status, code) = match error {
+            ArriveError::Form(problems) => return Self::invalid_as("invalid-form", "the form is filled in wrongly", problems),
+            ArriveError::Executor(error) => return error.into(),
+            ArriveError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
+            ArriveError::Ended(..) => (StatusCode::CONFLICT, "run-ended"),
+            ArriveError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many-messages"),
+            ArriveError::NoStep(..) => (StatusCode::NOT_FOUND, "step-not-found"),
+            ArriveError::NoTask(..) => (StatusCode::NOT_FOUND, "task-not-found"),
+            ArriveError::NoAction(..) => (StatusCode::BAD_REQUEST, "unknown-action"),
+            ArriveError::NotAssigned(_) => (StatusCode::FORBIDDEN, "not-assigned"),
+            ArriveError::NotUnknown(_) => (StatusCode::CONFLICT, "outcome-known"),
+        };
+        Self::new(status, code, error.to_string())
+    }
+}
+
+impl From<RerunError> for Problem {
+    fn from(error: RerunError) -> Self {
+        let (status, code) = match error {
+            RerunError::Executor(error) => return error.into(),
+            RerunError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
+            RerunError::NoStep(..) => (StatusCode::NOT_FOUND, "step-not-found"),
+            RerunError::OtherSteps(..) => (StatusCode::CONFLICT, "other-steps"),
+            RerunError::Program(_) => (StatusCode::CONFLICT, "plugin-missing"),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 
@@ -139,7 +179,15 @@ impl From<executor::Error> for Problem {
     fn from(error: executor::Error) -> Self {
         match &error {
             executor::Error::Store(inner) if matches!(**inner, store::Error::Closed) => store::Error::Closed.into(),
-            executor::Error::Store(_) | executor::Error::Program(_) => Self::internal(&error),
+            executor::Error::TooManyRuns(_) => {
+                let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-runs", error.to_string());
+                problem.with_header(header::RETRY_AFTER, "1")
+            }
+            executor::Error::Overloaded => {
+                let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", error.to_string());
+                problem.with_header(header::RETRY_AFTER, "1")
+            }
+            executor::Error::Store(_) | executor::Error::Commit(_) | executor::Error::Program(_) => Self::internal(&error),
         }
     }
 }

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderValue, Request, StatusCode};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 
 use super::error::Problem;
-use super::request::{Reply, empty_reply, read_body};
+use super::request::{Reply, empty_reply, read_body, whole_reply};
 use crate::plugin::contract::types::Pair;
 use crate::plugin::exports::triggers::HttpEvent;
 use crate::run::Response;
@@ -65,8 +64,7 @@ pub(super) async fn serve(
 
 fn reply(response: Response) -> Reply {
     let Ok(status) = StatusCode::from_u16(response.status) else { return empty_reply(StatusCode::INTERNAL_SERVER_ERROR) };
-    let mut reply = http::Response::new(Full::new(if status == StatusCode::NO_CONTENT { Bytes::new() } else { response.body }));
-    *reply.status_mut() = status;
+    let mut reply = whole_reply(status, if status == StatusCode::NO_CONTENT { Bytes::new() } else { response.body });
     for (name, value) in &response.headers {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
             && !NOT_FOR_GUESTS.contains(&name)

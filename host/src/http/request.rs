@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use http_body_util::channel::{Channel, Sender};
+use http_body_util::{BodyExt as _, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use serde::Serialize;
 
 use super::error::Problem;
 use crate::limits::BODY_READ_MS_MAX;
 
-/// A response with its whole body.
-pub(super) type Reply = http::Response<Full<Bytes>>;
+/// A response, whole or as a stream.
+pub(super) type Reply = http::Response<Body>;
+
+/// Its body.
+pub(super) type Body = Either<Full<Bytes>, Channel<Bytes, Infallible>>;
 
 /// What every service here returns.
 pub(super) type Served = Result<Reply, Infallible>;
@@ -64,17 +68,30 @@ pub(super) async fn read_body(body: Incoming, bytes_max: usize) -> Result<Bytes,
 /// A JSON response.
 pub(super) fn json_reply(status: StatusCode, body: &impl Serialize) -> Reply {
     let body = serde_json::to_vec(body).unwrap_or_default();
-    let mut reply = http::Response::new(Full::new(Bytes::from(body)));
-    *reply.status_mut() = status;
+    let mut reply = whole_reply(status, body.into());
     reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     reply
 }
 
 /// A response without a body.
 pub(super) fn empty_reply(status: StatusCode) -> Reply {
-    let mut reply = http::Response::new(Full::default());
+    whole_reply(status, Bytes::new())
+}
+
+/// A response with these bytes as its body.
+pub(super) fn whole_reply(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = http::Response::new(Either::Left(Full::new(body)));
     *reply.status_mut() = status;
     reply
+}
+
+/// A response whose body is written bit by bit.
+pub(super) fn stream_reply(media_type: &'static str) -> (Sender<Bytes, Infallible>, Reply) {
+    let (sender, body) = Channel::new(16);
+    let mut reply = http::Response::new(Either::Right(body));
+    reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    reply.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    (sender, reply)
 }
 
 /// The value of a header field, if it is text.

@@ -11,11 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use super::auth::AdminToken;
 use super::error::Problem;
-use super::request::{Reply, Served, json_reply};
+use super::request::{Reply, Served, json_reply, whole_reply};
 use super::{api, hooks};
 use crate::admin::Admin;
 use crate::limits::{CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_READ_MS_MAX, HEADERS_MAX, SHUTDOWN_MS_MAX};
@@ -26,6 +26,17 @@ pub struct App {
     pub admin: Arc<Admin>,
     /// Who may use the API.
     pub token: AdminToken,
+}
+
+/// Says when the host is told to stop, to responses that would go on for ever.
+#[derive(Clone)]
+pub(super) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    /// Ends when the host is told to stop.
+    pub(super) async fn wait(&mut self) {
+        let _ = self.0.wait_for(|stops| *stops).await;
+    }
 }
 
 /// A listener. Until the host has started, everything is answered with 503.
@@ -59,6 +70,8 @@ impl Server {
         let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let builder = builder();
         let mut stop = std::pin::pin!(stop);
+        let (stop_streams, stopping) = watch::channel(false);
+        let stopping = Stopping(stopping);
         loop {
             let accepted = async {
                 // Whoever comes beyond the limit waits in the system's queue.
@@ -78,7 +91,8 @@ impl Server {
                     };
                     let _ = stream.set_nodelay(true);
                     let app = self.app.clone();
-                    let service = service_fn(move |request| serve(app.clone(), request, peer));
+                    let stopping = stopping.clone();
+                    let service = service_fn(move |request| serve(app.clone(), stopping.clone(), request, peer));
                     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
                     let connection = graceful.watch(connection);
                     tokio::spawn(async move {
@@ -92,6 +106,7 @@ impl Server {
             }
         }
         drop(self.listener);
+        stop_streams.send_replace(true);
         let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS_MAX), graceful.shutdown()).await;
     }
 }
@@ -113,15 +128,15 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-async fn serve(app: Arc<OnceLock<App>>, request: Request<Incoming>, peer: SocketAddr) -> Served {
-    let reply = match route(&app, request, peer).await {
+async fn serve(app: Arc<OnceLock<App>>, stopping: Stopping, request: Request<Incoming>, peer: SocketAddr) -> Served {
+    let reply = match route(&app, &stopping, request, peer).await {
         Ok(reply) => reply,
         Err(problem) => problem.into_reply(),
     };
     Ok(reply)
 }
 
-async fn route(app: &OnceLock<App>, request: Request<Incoming>, peer: SocketAddr) -> Result<Reply, Problem> {
+async fn route(app: &OnceLock<App>, stopping: &Stopping, request: Request<Incoming>, peer: SocketAddr) -> Result<Reply, Problem> {
     let path = request.uri().path().to_owned();
     let is_get = request.method() == Method::GET;
     if path == "/healthz" && is_get {
@@ -136,7 +151,7 @@ async fn route(app: &OnceLock<App>, request: Request<Incoming>, peer: SocketAddr
     }
     if let Some(path) = path.strip_prefix("/api/v1") {
         app.token.check(request.headers())?;
-        return api::serve(&app.admin, path, request).await;
+        return api::serve(&app.admin, stopping, path, request).await;
     }
     match path.as_str() {
         "/readyz" if is_get => Ok(json_reply(StatusCode::OK, &serde_json::json!({ "status": "ready" }))),
@@ -146,7 +161,7 @@ async fn route(app: &OnceLock<App>, request: Request<Incoming>, peer: SocketAddr
                 env!("CARGO_PKG_VERSION"),
                 "\n\nThe API is at /api/v1, workflows listen below /hooks/. `weft --help` shows what to do.\n"
             );
-            let mut reply = Reply::new(text.into());
+            let mut reply = whole_reply(StatusCode::OK, text.into());
             reply.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
             Ok(reply)
         }

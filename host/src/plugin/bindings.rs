@@ -10,11 +10,15 @@ wasmtime::component::bindgen!({
             import weft:plugin/variables@0.1.0;
             import weft:plugin/crypto@0.1.0;
             import weft:plugin/run@0.1.0;
+            import weft:plugin/http@0.1.0;
+            import weft:plugin/kv@0.1.0;
+            import weft:plugin/workflows@0.1.0;
             export weft:plugin/info@0.1.0;
             export weft:plugin/nodes@0.1.0;
             export weft:plugin/triggers@0.1.0;
         }
     ",
     world: "weft:host/host",
+    imports: { "weft:plugin/http@0.1.0.send": async },
     exports: { default: async },
 });

@@ -5,9 +5,11 @@ use serde_json::Value;
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
 use super::bindings::weft::plugin::{log, types};
 use super::description::{Branch, Description, Mode, NodeType, TriggerType};
-use crate::limits::{OUTPUT_BYTES_MAX, STATE_BYTES_MAX};
-use crate::run::{BranchEnd, BranchStart, Failure, LogLevel, Outcome, Response, Status};
-use crate::workflow::{Json, Key};
+use crate::limits::{CONTEXT_BYTES_MAX, OUTPUT_BYTES_MAX, STATE_BYTES_MAX};
+use crate::run::{
+    BranchStart, Ended, Event, Failure, Fault, LogLevel, Outcome, Request, Response, Status, Task, TaskAction, Wait, WaitKind,
+};
+use crate::workflow::{Json, Key, Schema};
 
 /// JSON from a guest.
 pub(super) fn json(text: String, what: &str, bytes_max: usize) -> Result<Json, Failure> {
@@ -21,16 +23,12 @@ pub(super) fn json(text: String, what: &str, bytes_max: usize) -> Result<Json, F
 pub(super) fn outcome(outcome: nodes::Outcome) -> Result<Outcome, Failure> {
     Ok(match outcome {
         nodes::Outcome::Done(result) => Outcome::Done(json(result, "the result", OUTPUT_BYTES_MAX)?),
-        nodes::Outcome::Pending(pending) => {
-            if !pending.wait.is_empty() {
-                return Err(Failure::bad_answer("it waits for something other than branches, which its type does not declare"));
-            }
-            Outcome::Pending {
-                state: json(pending.state, "the state", STATE_BYTES_MAX)?,
-                start: pending.start.into_iter().map(branch_start).collect::<Result<_, _>>()?,
-                stop: pending.stop.into_iter().map(Into::into).collect(),
-            }
-        }
+        nodes::Outcome::Pending(pending) => Outcome::Pending {
+            state: json(pending.state, "the state", STATE_BYTES_MAX)?,
+            start: pending.start.into_iter().map(branch_start).collect::<Result<_, _>>()?,
+            stop: pending.stop.into_iter().map(Into::into).collect(),
+            wait: pending.wait.into_iter().map(wait).collect::<Result<_, _>>()?,
+        },
         nodes::Outcome::EndRun(end) => Outcome::EndRun { status: status(end.status), message: end.message.map(Into::into) },
         nodes::Outcome::GoBack(back) => Outcome::GoBack {
             step: back.step.parse::<Key>().map_err(Failure::bad_answer)?,
@@ -43,19 +41,144 @@ pub(super) fn outcome(outcome: nodes::Outcome) -> Result<Outcome, Failure> {
 }
 
 fn branch_start(start: nodes::BranchStart) -> Result<BranchStart, Failure> {
-    if start.atomic {
-        return Err(Failure::bad_answer("this host has no atomic branches yet"));
-    }
     Ok(BranchStart {
         branch: start.branch.into(),
         id: start.id.into(),
         scope: json(start.scope, "the scope of a branch", OUTPUT_BYTES_MAX)?,
+        atomic: start.atomic,
     })
 }
 
-pub(super) fn branch_ended(end: BranchEnd) -> nodes::Event {
+fn wait(wait: nodes::Wait) -> Result<Wait, Failure> {
+    let (id, kind) = match wait {
+        nodes::Wait::Timer(timer) => (timer.id, WaitKind::Timer(timestamp(&timer.at)?)),
+        nodes::Wait::Signal(signal) => {
+            let (name, key) = (signal.name.into(), signal.key.map(Into::into));
+            (signal.id, WaitKind::Signal { name, key })
+        }
+        nodes::Wait::Task(task) => (task.id.clone(), WaitKind::Task(Box::new(read_task(task)?))),
+        nodes::Wait::Child(child) => {
+            let workflow = child.workflow.parse::<Key>().map_err(Failure::bad_answer)?;
+            let context = json(child.context, "the context of a child", CONTEXT_BYTES_MAX)?;
+            (child.id, WaitKind::Child { run: None, workflow, context })
+        }
+        nodes::Wait::Request(wait) => {
+            let request = request(wait.request).map_err(|fault| Failure::error(&fault.code, fault.message))?;
+            (wait.id, WaitKind::Request(Box::new(request)))
+        }
+        nodes::Wait::Other(other) => {
+            return Err(Failure::bad_answer(format_args!("this host knows no wait `{}`", other.kind)));
+        }
+    };
+    Ok(Wait { id: id.into(), kind })
+}
+
+/// A time from a guest, in milliseconds since 1970; what is before that is past anyway.
+fn timestamp(text: &str) -> Result<u64, Failure> {
+    let time: jiff::Timestamp = text
+        .parse()
+        .map_err(|error| Failure::bad_answer(format_args!("`{}` is no time (RFC 3339): {error}", text.escape_debug())))?;
+    Ok(u64::try_from(time.as_millisecond()).unwrap_or(0))
+}
+
+fn read_task(task: nodes::Task) -> Result<Task, Failure> {
+    let form = |text: String| {
+        let form = json(text, "the form of a task", OUTPUT_BYTES_MAX)?;
+        match Schema::parse(form.value()) {
+            Ok(_) => Ok(form),
+            Err(error) => Err(Failure::bad_answer(format_args!("the form of the task `{}` is {error}", task.id))),
+        }
+    };
+    let actions: Vec<TaskAction> = task
+        .actions
+        .into_iter()
+        .map(|action| {
+            let (key, title, form_schema) = (action.key.into(), action.title.into(), action.form_schema.map(form).transpose()?);
+            Ok(TaskAction { key, title, form_schema, draft: action.draft })
+        })
+        .collect::<Result<_, Failure>>()?;
+    let is_twice = |(at, action): (usize, &TaskAction)| actions[..at].iter().any(|other| other.key == action.key);
+    if actions.is_empty() || actions.iter().enumerate().any(is_twice) {
+        return Err(Failure::bad_answer(format_args!("the task `{}` has no action, or two with one key", task.id)));
+    }
+    Ok(Task {
+        title: task.title.into(),
+        assignees: task.assignees.into_iter().map(Into::into).collect(),
+        form_schema: form(task.form_schema)?,
+        values: json(task.values, "the values of a task", OUTPUT_BYTES_MAX)?,
+        actions,
+        drafts: Vec::new(),
+    })
+}
+
+/// A request that a guest gave.
+pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
+    let invalid = |what: String| Fault::new("invalid", what);
+    if http::Method::from_bytes(request.method.as_bytes()).is_err() || request.method.to_ascii_uppercase() != request.method {
+        return Err(invalid(format!("`{}` is no HTTP method", request.method.escape_debug())));
+    }
+    if request.connection.is_some() {
+        return Err(invalid("this host has no connections yet".into()));
+    }
+    for header in &request.headers {
+        let name = http::HeaderName::from_bytes(header.name.as_bytes());
+        if name.is_err() || http::HeaderValue::from_str(&header.value).is_err() {
+            return Err(invalid(format!("`{}` with its value is no header field", header.name.escape_debug())));
+        }
+    }
+    if request.body.len() > OUTPUT_BYTES_MAX {
+        let message = format!("the request's body has {} bytes; at most {OUTPUT_BYTES_MAX} are sent", request.body.len());
+        return Err(Fault::new("too-large", message));
+    }
+    Ok(Request {
+        method: request.method.into(),
+        url: request.url.into(),
+        headers: request.headers.into_iter().map(|header| (header.name.into(), header.value.into())).collect(),
+        body: request.body.into(),
+        timeout_ms: request.timeout_ms,
+    })
+}
+
+pub(super) fn event(event: Event) -> nodes::Event {
+    match event {
+        Event::BranchEnded(end) => nodes::Event::BranchEnded(ended(end)),
+        Event::ChildEnded(end) => nodes::Event::ChildEnded(ended(end)),
+        Event::Woke(id) => nodes::Event::Woke(id.into()),
+        Event::Signalled { id, payload } => {
+            nodes::Event::Signalled(nodes::Signalled { id: id.into(), payload: payload.text().to_owned() })
+        }
+        Event::TaskActed { id, user, action, values } => nodes::Event::TaskActed(nodes::TaskActed {
+            id: id.into(),
+            user: user.into(),
+            action: action.into(),
+            values: values.text().to_owned(),
+        }),
+        Event::Responded { id, response } => {
+            nodes::Event::Responded(nodes::Responded { id: id.into(), response: response.map(to_response).map_err(Into::into) })
+        }
+    }
+}
+
+fn ended(end: Ended) -> nodes::Ended {
     let output = end.output.map(|output| output.text().to_owned()).map_err(|failure| (&failure).into());
-    nodes::Event::BranchEnded(nodes::Ended { id: end.id.into(), output })
+    nodes::Ended { id: end.id.into(), output }
+}
+
+/// A response for a guest.
+pub fn to_response(response: Response) -> types::HttpResponse {
+    let pair = |(name, value): (Box<str>, Box<str>)| types::Pair { name: name.into(), value: value.into() };
+    types::HttpResponse {
+        status_code: response.status,
+        headers: response.headers.into_iter().map(pair).collect(),
+        body: response.body.into(),
+        more: None,
+    }
+}
+
+impl From<Fault> for types::Fault {
+    fn from(fault: Fault) -> Self {
+        Self { code: fault.code.into(), message: fault.message.into(), transient: fault.transient }
+    }
 }
 
 impl From<types::Failure> for Failure {
@@ -129,10 +252,12 @@ fn to_status(status: Status) -> types::Status {
     match status {
         Status::Succeeded => types::Status::Succeeded,
         Status::Failed => types::Status::Failed,
-        Status::Error | Status::Running | Status::Waiting => types::Status::Error,
+        Status::Error => types::Status::Error,
         Status::Aborted => types::Status::Aborted,
         Status::Canceled => types::Status::Canceled,
         Status::Rejected => types::Status::Rejected,
+        // No failure has one of these.
+        Status::Queued | Status::Running | Status::Waiting | Status::Retrying | Status::Unknown => types::Status::Error,
     }
 }
 

@@ -4,7 +4,10 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::workflow::{Key, Schema};
+use crate::workflow::{Key, ON_FAILURE, Schema};
+
+/// The cases of the contract's `wait` that this host knows.
+const WAITS: [&str; 5] = ["timer", "signal", "task", "child", "request"];
 
 /// A plugin and its types.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,6 +133,14 @@ impl Description {
                 if names[..index].contains(name) {
                     problems.push(format!("{what} type `{name}` is there twice"));
                 }
+            }
+        }
+        for node in &self.nodes {
+            for wait in node.waits.iter().filter(|wait| !WAITS.contains(&wait.as_str())) {
+                problems.push(format!("node type `{}` waits for `{wait}`; this host knows {}", node.name, WAITS.join(", ")));
+            }
+            for branch in node.branches.iter().filter(|branch| branch.key == ON_FAILURE) {
+                problems.push(format!("node type `{}`: the branch `{}` belongs to the host", node.name, branch.key));
             }
         }
         let schemas = (self.nodes.iter().map(|node| (&node.name, &node.config_schema)))

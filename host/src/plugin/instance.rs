@@ -18,7 +18,7 @@ use super::engine::Engine;
 use super::sandbox::{CallContext, CallKind, Exceeded, Guest};
 use crate::digest::Digest;
 use crate::limits::{DESCRIBE_WALL_MS_MAX, INSTANCES_MAX, STEP_CPU_MS_MAX, STEP_MEMORY_BYTES_MAX, STEP_WALL_MS_MAX};
-use crate::run::{BranchEnd, Failure, Outcome};
+use crate::run::{Event, Failure, Outcome};
 use crate::workflow::Json;
 
 /// Why a call brought no answer. What a component *answers*, be it a failure, is not here.
@@ -50,7 +50,11 @@ impl From<CallError> for Failure {
             CallError::TimedOut(_) => "timed-out",
             CallError::Host(_) => "internal",
         };
-        Self::error(code, error.to_string())
+        match error {
+            // Another time it may be quicker.
+            CallError::TimedOut(_) => Self { transient: true, ..Self::timed_out(error.to_string()) },
+            _ => Self::error(code, error.to_string()),
+        }
     }
 }
 
@@ -200,12 +204,13 @@ impl Instance {
         answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))
     }
 
-    /// Begins a step, or tells it of the end of a branch.
+    /// Begins a step, or tells it of an event, with the state that it kept. It may take `limit_ms`, waiting included.
     pub async fn call_node(
         &mut self,
         call: &nodes::Call,
-        event: Option<(Json, BranchEnd)>,
+        event: Option<(Json, Event)>,
         context: CallContext,
+        limit_ms: u64,
     ) -> Called<Result<Outcome, Failure>> {
         let nodes = match self.load_nodes() {
             Ok(()) => self.nodes.as_ref().expect("just loaded"),
@@ -213,17 +218,17 @@ impl Instance {
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
         let store = &mut self.store;
-        let answered = guarded(STEP_WALL_MS_MAX, async {
+        let answered = guarded(limit_ms, async {
             match event {
                 None => nodes.call_execute(store, call).await,
-                Some((state, end)) => {
+                Some((state, event)) => {
                     let state = state.text().to_owned();
-                    nodes.call_resume(store, call, &state, &convert::branch_ended(end)).await
+                    nodes.call_resume(store, call, &state, &convert::event(event)).await
                 }
             }
         })
         .await;
-        let (answered, context) = self.finish(answered);
+        let (answered, context) = self.finish(answered, limit_ms);
         let outcome = answered.map(|answer| match answer {
             Ok(outcome) => convert::outcome(outcome),
             Err(failure) => Err(failure.into()),
@@ -244,7 +249,7 @@ impl Instance {
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answered = guarded(STEP_WALL_MS_MAX, triggers.call_fire(&mut self.store, call, event)).await;
-        self.finish(answered)
+        self.finish(answered, STEP_WALL_MS_MAX)
     }
 
     /// Asks a trigger what to subscribe to.
@@ -259,7 +264,7 @@ impl Instance {
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answered = guarded(STEP_WALL_MS_MAX, triggers.call_subscribe(&mut self.store, call)).await;
-        self.finish(answered)
+        self.finish(answered, STEP_WALL_MS_MAX)
     }
 
     /// Asks a trigger what to tell whoever waited for a run.
@@ -275,11 +280,11 @@ impl Instance {
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answered = guarded(STEP_WALL_MS_MAX, triggers.call_settle(&mut self.store, call, run)).await;
-        self.finish(answered)
+        self.finish(answered, STEP_WALL_MS_MAX)
     }
 
-    fn finish<T>(&mut self, answered: Result<T, Stopped>) -> Called<T> {
-        let answered = answered.map_err(|error| verdict(error, &self.store, STEP_WALL_MS_MAX));
+    fn finish<T>(&mut self, answered: Result<T, Stopped>, limit_ms: u64) -> Called<T> {
+        let answered = answered.map_err(|error| verdict(error, &self.store, limit_ms));
         (answered, self.store.data_mut().finish())
     }
 }

@@ -8,6 +8,7 @@ use semver::{Version, VersionReq};
 
 use super::cache::Cache;
 use super::description::{Description, NodeType, TriggerType};
+use super::grants::Grants;
 use super::inspect::{Facts, Refusal, admit, inspect};
 use super::instance::{CallError, Factory, Instance, Loaded};
 use crate::digest::Digest;
@@ -26,6 +27,10 @@ pub struct Plugin {
     pub facts: Facts,
     /// Whether it may look at its run's variables and steps.
     pub sees_run: bool,
+    /// Whether it may ask for anything beyond its run.
+    pub uses_services: bool,
+    /// What an operator lets it do.
+    grants: ArcSwap<Grants>,
     loaded: Arc<Loaded>,
 }
 
@@ -96,7 +101,20 @@ impl Kind {
 impl Plugin {
     fn new(digest: Digest, description: Description, facts: Facts, loaded: Arc<Loaded>) -> Self {
         let sees_run = facts.uses("variables") || facts.uses("run");
-        Self { digest, description, facts, sees_run, loaded }
+        let uses_services = ["http", "kv", "workflows"].iter().any(|interface| facts.uses(interface));
+        let vendor = description.name.split('/').next();
+        let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::built_in() } else { Grants::default() };
+        Self { digest, description, facts, sees_run, uses_services, grants: ArcSwap::from_pointee(grants), loaded }
+    }
+
+    /// What an operator lets it do, now.
+    pub fn grants(&self) -> Arc<Grants> {
+        self.grants.load_full()
+    }
+
+    /// Lets it do this from now on, and nothing else. Calls that go on keep what they had.
+    pub fn grant(&self, grants: Grants) {
+        self.grants.store(Arc::new(grants));
     }
 
     /// A node type of this plugin.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
@@ -15,8 +17,8 @@ use crate::limits::{
     LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX, STEP_CPU_MS_MAX,
     STEP_MEMORY_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
 };
-use crate::run::{Effects, LogLevel, LogLine, SecretUse};
-use crate::workflow::Scope;
+use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged};
+use crate::workflow::{Key, Scope};
 
 /// The data of one instance. Capabilities are functions of it.
 pub struct Guest {
@@ -34,18 +36,51 @@ pub struct Guest {
 pub struct CallContext {
     /// Whose call it is.
     pub kind: CallKind,
+    /// The plugin's name, `vendor/name`.
+    pub plugin: Arc<str>,
+    /// The workflow that it is for.
+    pub workflow: Option<Key>,
+    /// What requests to servers outside are told apart by.
+    pub idempotency_key: Box<str>,
     /// Variables, for nodes.
     pub scope: Option<Arc<dyn Scope + Send + Sync>>,
     /// Texts in the config that stand for secrets.
     pub secrets: Vec<SecretUse>,
     /// Where secrets are.
     pub vault: Option<Arc<dyn SecretSource>>,
+    /// The host's state, other runs, and the world outside.
+    pub services: Option<Arc<dyn Services>>,
+    /// What earlier calls in the atomic branches around it staged: it sees that.
+    pub around: Staged,
+    /// How many requests it made, by capability.
+    pub requests: Requests,
     /// Who sent the request, for triggers.
     pub remote_address: Option<Box<str>>,
-    /// What it did to its run.
+    /// What it did to its run and to the host.
     pub effects: Effects,
     /// What it logged.
     pub log: Log,
+}
+
+/// How many requests a call made.
+#[derive(Default)]
+pub struct Requests {
+    /// For values of the plugin's own.
+    pub kv: u32,
+    /// To servers outside.
+    pub http: u32,
+}
+
+/// What a call can ask the host for. Given anew for each call, so that it knows whose it is.
+pub trait Services: Send + Sync {
+    /// A value of the plugin's own, as it is stored.
+    fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Fault>;
+
+    /// The id of a run of this workflow that this call starts. It starts with the call's commit.
+    fn start(&self, workflow: &Key) -> Result<RunId, Fault>;
+
+    /// Sends a request to a server outside, where that is granted. What the call is about to do is durable before.
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Fault>>;
 }
 
 /// Whose call it is.

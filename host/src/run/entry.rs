@@ -6,31 +6,220 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::id::RunId;
+use super::staged::Staged;
+use super::wait::{Fault, Wait};
 use crate::workflow::{Json, Key};
 
-/// One entry of a journal. Stored: a released form is never changed, only added to.
+/// One entry of a journal. Stored: a released form is never changed, only added to. Times are milliseconds since 1970; an
+/// `activation` is named by its path, `loop/3/mail`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Entry {
     /// The first entry of every run.
     Accepted(Accepted),
+    /// A run that stood in a queue began.
+    Started {
+        /// When.
+        at_ms: u64,
+    },
+    /// A call is about to reach outside the host; stored before it does.
+    Intended {
+        /// When the call began.
+        at_ms: u64,
+        /// Whose call.
+        activation: Box<str>,
+        /// Which try of it.
+        attempt: u32,
+    },
     /// A step's component was called and answered.
     Called(Box<Called>),
+    /// The time came that an activation waits for.
+    Woke {
+        /// When it was seen to have come.
+        at_ms: u64,
+        /// Who waits.
+        activation: Box<str>,
+        /// The wait.
+        id: Box<str>,
+    },
+    /// An HTTP request that an activation waits for was answered, or could not be.
+    Responded {
+        /// When.
+        at_ms: u64,
+        /// Who waits.
+        activation: Box<str>,
+        /// The wait.
+        id: Box<str>,
+        /// The response, or why there is none.
+        response: Result<Response, Fault>,
+    },
+    /// Something came for the run from outside of it.
+    Arrived {
+        /// When it was taken up.
+        at_ms: u64,
+        /// What came.
+        arrival: Arrival,
+    },
+    /// A deadline passed.
+    TimedOut {
+        /// When it was seen to have passed.
+        at_ms: u64,
+        /// Whose; none: the run's own.
+        activation: Option<Box<str>>,
+    },
+    /// A crash hid what came of a call that reached outside and may not be made again.
+    Lost {
+        /// When that was found.
+        at_ms: u64,
+        /// Whose call.
+        activation: Box<str>,
+    },
+    /// An atomic branch begins again: after a crash, or because what it read was changed by others.
+    Restarted {
+        /// When.
+        at_ms: u64,
+        /// Whose branch.
+        activation: Box<str>,
+        /// The branch's id.
+        branch: Box<str>,
+    },
 }
 
 /// A run was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// When, in milliseconds since 1970.
+    /// When.
     pub at_ms: u64,
     /// The workflow.
     pub workflow: Key,
-    /// Its revision.
+    /// Its revision; 0 for a draft.
     pub revision: u32,
     /// What the trigger gave: `$context`.
     pub context: Json,
     /// Whether whoever caused the run waits for it.
     pub synchronous: bool,
+    /// Whether it stands in a queue before it begins.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub queued: bool,
+    /// The workflows of the runs that led to this one, the first one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<Key>,
+    /// Who is told when it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// The run whose first entries it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun: Option<Rerun>,
+}
+
+/// The wait of a run for another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    /// The run that waits.
+    pub run: RunId,
+    /// Its activation.
+    pub activation: Box<str>,
+    /// The wait.
+    pub id: Box<str>,
+}
+
+/// Where a run that is carried out again comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rerun {
+    /// The run before.
+    pub of: RunId,
+    /// The activation from which on it is carried out again; none: from the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Box<str>>,
+}
+
+/// What can come for a run from outside of it. It is stored when it comes, and becomes an entry when the run takes it up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arrival {
+    /// A message. With a key it is for whoever waits for both; without one it is kept until a step waits for the name.
+    Signal {
+        /// What the sender calls it.
+        name: Box<str>,
+        /// What tells runs apart.
+        key: Option<Box<str>>,
+        /// What the sender gave.
+        payload: Json,
+    },
+    /// A person acted on a task.
+    TaskActed {
+        /// Who waits.
+        activation: Box<str>,
+        /// The task.
+        id: Box<str>,
+        /// The person.
+        user: Box<str>,
+        /// What the person chose.
+        action: Box<str>,
+        /// What the person filled in.
+        values: Json,
+    },
+    /// A run that was waited for ended, or could not start.
+    ChildEnded {
+        /// Who waits.
+        activation: Box<str>,
+        /// The wait.
+        id: Box<str>,
+        /// Its output, or why there is none.
+        output: Result<Json, Failure>,
+    },
+    /// The run is to end.
+    Cancel {
+        /// Why.
+        reason: Reason,
+        /// Who asked for it.
+        by: Option<Box<str>>,
+    },
+    /// A person says what came of a call whose outcome is unknown.
+    Decided {
+        /// Whose call.
+        activation: Box<str>,
+        /// What came of it.
+        decision: Decision,
+        /// Who says so.
+        by: Option<Box<str>>,
+    },
+}
+
+/// What a person says of a call whose outcome is unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decision {
+    /// It is to be made again.
+    Retry,
+    /// The step did its work, with this result.
+    Succeed(Json),
+    /// The step failed.
+    Fail(Box<str>),
+}
+
+/// Why a run was stopped before it was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// It took longer than its workflow allows.
+    Timeout,
+    /// Somebody cancelled it.
+    ManualCancel,
+    /// The run that waited for it ended, or waits no more.
+    ParentAborted,
+}
+
+impl Reason {
+    /// The word of the API and the CLI.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::ManualCancel => "manual-cancel",
+            Self::ParentAborted => "parent-aborted",
+        }
+    }
 }
 
 /// A component was called for an activation and answered.
@@ -42,6 +231,12 @@ pub struct Called {
     pub at_ms: u64,
     /// How long it took, in microseconds.
     pub took_us: u32,
+    /// Which try of the call it was, from 1; one that a crash cut off counts.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub attempt: u32,
+    /// When the call is made again; none: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at_ms: Option<u64>,
     /// The config that the component got, in the activation's first call: every later one gets the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Json>,
@@ -82,9 +277,12 @@ pub enum Outcome {
         state: Json,
         /// Branches to start.
         start: Vec<BranchStart>,
-        /// Branch instances to stop, by id.
+        /// Branches to stop, by id.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         stop: Vec<Box<str>>,
+        /// Everything else that it waits for.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        wait: Vec<Wait>,
     },
     /// The whole run ends.
     EndRun {
@@ -114,6 +312,9 @@ pub struct BranchStart {
     pub id: Box<str>,
     /// `$scopes.<step>` inside the branch.
     pub scope: Json,
+    /// Whether what its steps do inside the host is committed together when it succeeds, and dropped otherwise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub atomic: bool,
 }
 
 /// Why a step could not do its work.
@@ -143,6 +344,11 @@ impl Failure {
         Self { status: Status::Error, code, message, transient: false, retry_after_ms: None, output: None }
     }
 
+    /// A failure with the status `aborted`: something took too long.
+    pub fn timed_out(message: impl Into<Box<str>>) -> Self {
+        Self { status: Status::Aborted, ..Self::error("timed-out", message) }
+    }
+
     /// A component's answer broke a rule of the contract.
     pub fn bad_answer(what: impl std::fmt::Display) -> Self {
         Self::error("bad-answer", format!("the plugin's answer breaks the contract: {what}"))
@@ -164,6 +370,12 @@ pub struct Effects {
     /// Messages for whoever caused the run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<Box<str>>,
+    /// Runs that it started, for whoever looks at this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub started: Vec<RunId>,
+    /// What it did to the host beside its run. Not in the journal: it is committed in the same batch.
+    #[serde(skip)]
+    pub staged: Staged,
 }
 
 impl Effects {
@@ -210,10 +422,16 @@ pub enum LogLevel {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// It goes on.
+    /// A run that stands in a queue.
+    Queued,
+    /// A run that goes on.
     Running,
     /// A step that waits for something.
     Waiting,
+    /// A step whose last call failed and is made again.
+    Retrying,
+    /// A step of which a crash hid whether it did its work.
+    Unknown,
     /// It did its work.
     Succeeded,
     /// A configured expectation was not met.
@@ -232,6 +450,9 @@ impl Status {
     /// The word of the API and the CLI.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
+            Self::Retrying => "retrying",
+            Self::Unknown => "unknown",
             Self::Running => "running",
             Self::Waiting => "waiting",
             Self::Succeeded => "succeeded",
@@ -244,10 +465,25 @@ impl Status {
     }
 }
 
+impl Status {
+    /// Whether a run or a step with this status is done.
+    pub fn is_end(self) -> bool {
+        !matches!(self, Self::Queued | Self::Running | Self::Waiting | Self::Retrying | Self::Unknown)
+    }
+}
+
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 fn is_zero(number: &u32) -> bool {

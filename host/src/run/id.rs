@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::{Timestamp, Uuid};
 
 /// The id of a run: a UUID version 7 (RFC 9562), so that ids sort by the time of acceptance.
@@ -18,6 +19,18 @@ impl RunId {
     /// A new id from the time in milliseconds since 1970 and ten random bytes.
     pub fn new(now_ms: u64, random: [u8; 10]) -> Self {
         Self(uuid::Builder::from_unix_timestamp_millis(now_ms, &random).into_uuid())
+    }
+
+    /// The id of a run that another one's activation starts for a wait: always the same for the same four.
+    pub fn derived(at_ms: u64, parent: Self, activation: &str, wait: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(parent.as_bytes());
+        hash.update(activation.as_bytes());
+        hash.update([0]);
+        hash.update(wait.as_bytes());
+        let mut bytes = [0; 10];
+        bytes.copy_from_slice(&hash.finalize()[..10]);
+        Self::new(at_ms, bytes)
     }
 
     /// The bytes, which sort like the ids.

@@ -3,13 +3,22 @@
 //! Pure: no clock, no IO, no await. Time and randomness come in with the entries.
 
 mod entry;
+mod feed;
 mod history;
 mod id;
+mod retry;
+mod staged;
 mod state;
+mod wait;
 
 pub use entry::{
-    Accepted, BranchStart, Called, Effects, Entry, Failure, LogLevel, LogLine, Outcome, Response, SecretUse, Status,
+    Accepted, Arrival, BranchStart, Called, Decision, Effects, Entry, Failure, LogLevel, LogLine, Outcome, Parent, Reason, Rerun,
+    Response, SecretUse, Status,
 };
+pub use feed::EntryView;
 pub use history::{ActivationView, FailureView, ResponseView, View, view};
 pub use id::{RunId, RunIdError};
-pub use state::{Activation, ActivationId, BranchEnd, Command, End, Event, State, check};
+pub use retry::backoff_ms;
+pub use staged::{KvKey, Seen, Staged, StagedStart};
+pub use state::{Activation, ActivationId, Child, Command, End, Ended, Event, OpenWait, Outgoing, Phase, State, check};
+pub use wait::{Fault, Request, Task, TaskAction, Wait, WaitKind};

@@ -93,6 +93,15 @@ pub struct PluginRecord {
     pub installed_ms: u64,
 }
 
+/// How a job queue is treated.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueRecord {
+    /// Runs that are carried out at one time.
+    pub concurrency: u32,
+    /// More goes first.
+    pub priority: i32,
+}
+
 impl Store {
     /// Workflows by key, beginning after one.
     pub fn workflows(&self, after: Option<&Key>, limit: usize) -> Result<Vec<WorkflowHead>, Error> {
@@ -143,7 +152,7 @@ impl Store {
         batch.expect(&keys::draft(key), old_draft.as_ref().map(|(raw, _)| raw));
         batch.replace(&keys::draft(key), &bytes, old_draft.as_ref().map(|(raw, _)| raw));
         put_head(&mut batch, &head, old_head.as_ref().map(|(raw, _)| raw))?;
-        self.commit(batch).await?;
+        self.commit_batch(batch).await?;
         Ok(Digest::of(&bytes))
     }
 
@@ -158,12 +167,30 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(&keys::revision(key, revision.number), &encode(revision)?);
         put_head(&mut batch, &head, Some(&old))?;
-        self.commit(batch).await
+        self.commit_batch(batch).await
     }
 
     /// A workflow's revision.
     pub fn revision(&self, key: &Key, number: u32) -> Result<Option<Revision>, Error> {
         Ok(self.get(&keys::revision(key, number))?.map(|(_, revision)| revision))
+    }
+
+    /// A draft as runs were started with it.
+    pub fn draft_of_run(&self, digest: &Digest) -> Result<Option<Revision>, Error> {
+        Ok(self.get(&keys::draft_of_run(digest))?.map(|(_, revision)| revision))
+    }
+
+    /// Keeps a draft, with the plugins that it runs with, for the runs that are started with it. The same draft is kept once.
+    pub async fn keep_draft_of_run(&self, draft: &Revision) -> Result<Digest, Error> {
+        let bytes = encode(draft)?;
+        let digest = Digest::of(&bytes);
+        let key = keys::draft_of_run(&digest);
+        if self.read_raw(&key)?.is_none() {
+            let mut batch = Batch::default();
+            batch.put(&key, &bytes);
+            self.commit_batch(batch).await?;
+        }
+        Ok(digest)
     }
 
     /// A workflow's revisions, newest first, older than one.
@@ -183,7 +210,7 @@ impl Store {
         head.updated_ms = now_ms;
         let mut batch = Batch::default();
         put_head(&mut batch, &head, Some(&old))?;
-        self.commit(batch).await?;
+        self.commit_batch(batch).await?;
         Ok(head)
     }
 
@@ -194,7 +221,45 @@ impl Store {
         let mut batch = Batch::default();
         batch.expect(&key, old.as_ref());
         batch.replace(&key, &encode(plugin)?, old.as_ref());
-        self.commit(batch).await
+        self.commit_batch(batch).await
+    }
+
+    /// What each plugin may do, by the plugins' names, in the form of whoever checks it.
+    pub fn grants(&self) -> Result<Vec<(String, Value)>, Error> {
+        self.named(keys::GRANTS)
+    }
+
+    /// Sets what a plugin may do.
+    pub async fn put_grants(&self, plugin: &str, grants: &Value) -> Result<(), Error> {
+        self.put_named(keys::GRANTS, plugin, grants).await
+    }
+
+    /// Every job queue that was set, by name.
+    pub fn queue_records(&self) -> Result<Vec<(Key, QueueRecord)>, Error> {
+        let named = self.named(keys::QUEUE_RECORDS)?;
+        named.into_iter().map(|(name, record)| Ok((name.parse().map_err(|_| Error::Corrupt(name))?, record))).collect()
+    }
+
+    /// Sets how a job queue is treated.
+    pub async fn put_queue(&self, name: &Key, record: &QueueRecord) -> Result<(), Error> {
+        self.put_named(keys::QUEUE_RECORDS, name.as_str(), record).await
+    }
+
+    fn named<T: DeserializeOwned>(&self, kind: &[u8]) -> Result<Vec<(String, T)>, Error> {
+        let pairs = self.scan(kind, None, Order::Ascending, usize::MAX)?;
+        let read = |(key, bytes): &(Vec<u8>, bytes::Bytes)| {
+            Ok((String::from_utf8_lossy(&key[kind.len()..]).into_owned(), decode(bytes)?))
+        };
+        pairs.iter().map(read).collect()
+    }
+
+    async fn put_named<T: Serialize>(&self, kind: &[u8], name: &str, value: &T) -> Result<(), Error> {
+        let key = [kind, name.as_bytes()].concat();
+        let old = self.read_raw(&key)?.map(|(raw, _)| raw);
+        let mut batch = Batch::default();
+        batch.expect(&key, old.as_ref());
+        batch.replace(&key, &encode(value)?, old.as_ref());
+        self.commit_batch(batch).await
     }
 
     /// Every installed plugin.

@@ -6,25 +6,48 @@
 //! | `w` workflow | [`super::WorkflowHead`] |
 //! | `d` workflow | the draft |
 //! | `v` workflow 0 number | [`super::Revision`] |
+//! | `D` digest | a draft as a run was started with it: [`super::Revision`] number 0 |
 //! | `r` run | [`super::RunHead`] |
 //! | `j` run number | a segment of the run's journal |
-//! | `i` workflow 0 run | nothing: the runs of a workflow |
+//! | `z` run | what the first segments fold to |
+//! | `a` status run | nothing: runs by status |
+//! | `b` workflow 0 status run | nothing: the runs of a workflow |
+//! | `e` workflow 0 revision status run | nothing: the runs of a revision |
 //! | `n` workflow | how many runs it has had |
-//! | `o` run | nothing: runs that have not ended |
+//! | `o` run | nothing: runs that are being carried out |
+//! | `t` time run | nothing: when runs that wait go on |
+//! | `q` queue 0 run | nothing: runs that stand in a queue |
 //! | `k` workflow 0 digest | the run that a dedup key began |
+//! | `f` time key | nothing: dedup keys that outlive their runs, and until when |
+//! | `x` run number | something that came for a run and is not taken up yet |
+//! | `y` run | a run that another one wants to start |
+//! | `g` workflow 0 digest run | nothing: runs that wait for a message by name and key |
+//! | `h` workflow 0 digest number | a message by name and key that nobody waited for |
+//! | `u` plugin 0 workflow 0 key | a value of the plugin's own |
+//! | `l` number | which runs a commit changed |
 //! | `p` plugin 0 version | [`super::PluginRecord`] |
+//! | `G` plugin | what it may do |
+//! | `Q` queue | [`super::QueueRecord`] |
 //! | `s` name | [`super::SealedSecret`] |
 //! | `c` key number | a piece of that key's value |
 
 use crate::digest::Digest;
-use crate::run::RunId;
+use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
 pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const WORKFLOWS: &[u8] = b"w";
 pub(super) const RUNS: &[u8] = b"r";
-pub(super) const OPEN_RUNS: &[u8] = b"o";
+pub(super) const ACTIVE_RUNS: &[u8] = b"o";
+pub(super) const WAKES: &[u8] = b"t";
+pub(super) const QUEUES: &[u8] = b"q";
+pub(super) const ARRIVALS: &[u8] = b"x";
+pub(super) const STARTS: &[u8] = b"y";
+pub(super) const COMMITS: &[u8] = b"l";
+pub(super) const DEDUP_ENDS: &[u8] = b"f";
 pub(super) const PLUGINS: &[u8] = b"p";
+pub(super) const GRANTS: &[u8] = b"G";
+pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
 pub(super) const SECRETS: &[u8] = b"s";
 
 pub(super) fn workflow(key: &Key) -> Vec<u8> {
@@ -55,25 +78,112 @@ pub(super) fn segment(id: RunId, number: u32) -> Vec<u8> {
     join(b'j', &[id.as_bytes(), &number.to_be_bytes()])
 }
 
-pub(super) fn runs_of(workflow: &Key) -> Vec<u8> {
-    join(b'i', &[workflow.as_str().as_bytes(), &[0]])
+pub(super) fn snapshot(id: RunId) -> Vec<u8> {
+    join(b'z', &[id.as_bytes()])
 }
 
-pub(super) fn run_of(workflow: &Key, id: RunId) -> Vec<u8> {
-    join(b'i', &[workflow.as_str().as_bytes(), &[0], id.as_bytes()])
+/// Runs with a status.
+pub(super) fn by_status(status: u8) -> Vec<u8> {
+    join(b'a', &[&[status]])
+}
+
+/// Runs of a workflow with a status.
+pub(super) fn by_workflow(workflow: &Key, status: u8) -> Vec<u8> {
+    join(b'b', &[workflow.as_str().as_bytes(), &[0, status]])
+}
+
+/// Runs of a revision with a status.
+pub(super) fn by_revision(workflow: &Key, revision: u32, status: u8) -> Vec<u8> {
+    join(b'e', &[workflow.as_str().as_bytes(), &[0], &revision.to_be_bytes(), &[status]])
+}
+
+/// A run in an index, or in another list of runs.
+pub(super) fn of_run(prefix: &[u8], id: RunId) -> Vec<u8> {
+    [prefix, id.as_bytes()].concat()
 }
 
 pub(super) fn run_count(workflow: &Key) -> Vec<u8> {
     join(b'n', &[workflow.as_str().as_bytes()])
 }
 
-pub(super) fn open_run(id: RunId) -> Vec<u8> {
-    join(b'o', &[id.as_bytes()])
+pub(super) fn wake(at_ms: u64, id: RunId) -> Vec<u8> {
+    join(b't', &[&at_ms.to_be_bytes(), id.as_bytes()])
+}
+
+/// The time in the key of a wake or of the end of a dedup key.
+pub(super) fn time_of(key: &[u8]) -> Option<u64> {
+    key.get(1..9).and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes)
+}
+
+pub(super) fn queue(name: &str) -> Vec<u8> {
+    join(b'q', &[name.as_bytes(), &[0]])
+}
+
+/// The queue in the key of a run in it.
+pub(super) fn queue_of(key: &[u8]) -> Option<&str> {
+    let name = key.get(1..key.len().checked_sub(17)?)?;
+    std::str::from_utf8(name).ok()
+}
+
+pub(super) fn arrivals(id: RunId) -> Vec<u8> {
+    join(b'x', &[id.as_bytes()])
+}
+
+pub(super) fn arrival(to: RunId, number: u64) -> Vec<u8> {
+    join(b'x', &[to.as_bytes(), &number.to_be_bytes()])
+}
+
+/// The run in the key of an arrival.
+pub(super) fn run_of_arrival(key: &[u8]) -> Option<RunId> {
+    key.get(1..17).and_then(|bytes| bytes.try_into().ok()).map(RunId::from_bytes)
+}
+
+/// The number at the end of a key.
+pub(super) fn number(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+pub(super) fn start(id: RunId) -> Vec<u8> {
+    join(b'y', &[id.as_bytes()])
+}
+
+/// Names and keys of messages come from outside and may be long: their digest stands for them.
+fn signal(kind: u8, workflow: &Key, name: &str, key: &str) -> Vec<u8> {
+    let digest = Digest::of([name.as_bytes(), &[0], key.as_bytes()].concat().as_slice());
+    join(kind, &[workflow.as_str().as_bytes(), &[0], digest.as_bytes()])
+}
+
+pub(super) fn signal_waits(workflow: &Key, name: &str, key: &str) -> Vec<u8> {
+    signal(b'g', workflow, name, key)
+}
+
+pub(super) fn kept_signals(workflow: &Key, name: &str, key: &str) -> Vec<u8> {
+    signal(b'h', workflow, name, key)
+}
+
+pub(super) fn kv(key: &KvKey) -> Vec<u8> {
+    join(b'u', &[key.plugin.as_bytes(), &[0], key.workflow.as_str().as_bytes(), &[0], key.key.as_bytes()])
+}
+
+pub(super) fn commit(number: u64) -> Vec<u8> {
+    join(b'l', &[&number.to_be_bytes()])
+}
+
+pub(super) fn draft_of_run(digest: &Digest) -> Vec<u8> {
+    join(b'D', &[digest.as_bytes()])
+}
+
+pub(super) fn dedup_end(at_ms: u64, key: &[u8]) -> Vec<u8> {
+    join(b'f', &[&at_ms.to_be_bytes(), key])
 }
 
 /// Dedup keys come from outside and may be long: their digest stands for them.
 pub(super) fn dedup(workflow: &Key, key: &str) -> Vec<u8> {
-    join(b'k', &[workflow.as_str().as_bytes(), &[0], Digest::of(key.as_bytes()).as_bytes()])
+    dedup_digest(workflow, &Digest::of(key.as_bytes()))
+}
+
+pub(super) fn dedup_digest(workflow: &Key, digest: &Digest) -> Vec<u8> {
+    join(b'k', &[workflow.as_str().as_bytes(), &[0], digest.as_bytes()])
 }
 
 pub(super) fn plugin(name: &str, version: &semver::Version) -> Vec<u8> {

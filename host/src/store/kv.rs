@@ -58,13 +58,15 @@ pub enum Precondition {
     Absent(Vec<u8>),
     /// The key has this value.
     Equals(Vec<u8>, Vec<u8>),
+    /// The key has some value.
+    Present(Vec<u8>),
 }
 
 impl Precondition {
     /// The key that it is about.
     pub fn key(&self) -> &[u8] {
         match self {
-            Self::Absent(key) | Self::Equals(key, _) => key,
+            Self::Absent(key) | Self::Equals(key, _) | Self::Present(key) => key,
         }
     }
 
@@ -73,6 +75,7 @@ impl Precondition {
         match self {
             Self::Absent(_) => value.is_none(),
             Self::Equals(_, expected) => value == Some(expected),
+            Self::Present(_) => value.is_some(),
         }
     }
 }

@@ -9,7 +9,9 @@ mod catalog;
 mod keys;
 pub mod kv;
 mod memory;
+mod memory_runs;
 mod record;
+mod run_store;
 mod runs;
 mod secrets;
 mod sled;
@@ -19,15 +21,23 @@ use kv::Order;
 use record::{Batch, Raw};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::sled::SledKv;
 pub use blobs::Blobs;
-pub use catalog::{Draft, Pin, PluginRecord, Revision, WorkflowHead};
+pub use catalog::{Draft, Pin, PluginRecord, QueueRecord, Revision, WorkflowHead};
 pub use kv::{Kv, Precondition};
 pub use memory::MemoryKv;
-pub use runs::{Appended, DedupKey, RunFilter, RunHead, Segment};
+pub use memory_runs::MemoryRunStore;
+pub use run_store::{
+    ArrivalId, Asked, Change, CommitError, DedupKey, KeptSignal, Loaded, Place, RunChange, RunFilter, RunHead, RunStore,
+    SignalName,
+};
+pub(crate) use runs::dedup_digest;
 pub use secrets::SealedSecret;
 use writer::Writer;
+pub use writer::{Committed, SegmentOf};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +45,9 @@ pub enum Error {
     /// What was read before writing has changed meanwhile; read again and try again.
     #[error("it was changed by somebody else meanwhile")]
     Conflict,
+    /// The precondition of a batch with this place does not hold. Never leaves this module.
+    #[error("precondition {0} does not hold")]
+    Refused(usize),
     /// What is stored is not what was written.
     #[error("the store is damaged: {0}; run `weft store verify`")]
     Corrupt(String),
@@ -73,6 +86,21 @@ pub struct Store {
     writer: Arc<Writer>,
     kv: Arc<dyn Kv>,
     blobs: Arc<Blobs>,
+    numbers: Arc<Numbers>,
+}
+
+/// Numbers that only grow, over restarts too, as long as the clock does not go back by more than a host was down: milliseconds since
+/// 1970 with twenty more bits.
+#[derive(Default)]
+struct Numbers(AtomicU64);
+
+impl Numbers {
+    fn next(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = u64::try_from(since.as_millis()).unwrap_or(0) << 20;
+        let next = |last: u64| Some(now.max(last + 1));
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).map_or(now, |last| now.max(last + 1))
+    }
 }
 
 /// The format of what is stored. Raised when an older Weft could not read what this one writes.
@@ -90,7 +118,8 @@ impl Store {
 
     /// A store over any engine.
     pub fn over(kv: Arc<dyn Kv>, blobs: Blobs, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
-        let store = Self { writer: Arc::new(Writer::start(kv.clone(), on_fatal)), kv, blobs: Arc::new(blobs) };
+        let writer = Arc::new(Writer::start(kv.clone(), on_fatal)?);
+        let store = Self { writer, kv, blobs: Arc::new(blobs), numbers: Arc::default() };
         match store.read(keys::FORMAT)? {
             Some(bytes) => {
                 let found = bytes.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| Error::Corrupt("format".into()))?;
@@ -117,7 +146,38 @@ impl Store {
         self.writer.stop();
     }
 
-    async fn commit(&self, mut batch: Batch) -> Result<(), Error> {
+    /// What is committed from now on.
+    pub fn follow(&self) -> tokio::sync::broadcast::Receiver<Committed> {
+        self.writer.follow()
+    }
+
+    /// What was committed after a number, oldest first, `limit` at most. None: that is too long ago to say.
+    pub fn committed_after(&self, number: u64, limit: usize) -> Result<Option<Vec<Committed>>, Error> {
+        let after = keys::commit(number);
+        if number > 0 && self.kv.get(&after)?.is_none() {
+            return Ok(None);
+        }
+        let pairs = self.scan(keys::COMMITS, Some(&after), Order::Ascending, limit)?;
+        pairs
+            .iter()
+            .map(|(key, bytes)| Committed::read(key, bytes).ok_or_else(|| Error::Corrupt("the list of commits".into())))
+            .collect::<Result<_, _>>()
+            .map(Some)
+    }
+
+    /// The number of the last commit that changed a run.
+    pub fn last_commit(&self) -> u64 {
+        self.writer.last_commit()
+    }
+
+    async fn commit_batch(&self, batch: Batch) -> Result<(), Error> {
+        match self.commit_raw(batch).await {
+            Err(Error::Refused(_)) => Err(Error::Conflict),
+            other => other,
+        }
+    }
+
+    async fn commit_raw(&self, mut batch: Batch) -> Result<(), Error> {
         let files = batch.take_blobs();
         if !files.is_empty() {
             let blobs = self.blobs.clone();
@@ -134,6 +194,12 @@ impl Store {
 
     fn read_raw(&self, key: &[u8]) -> Result<Option<(Raw, bytes::Bytes)>, Error> {
         record::read_raw(&*self.kv, &self.blobs, key)
+    }
+
+    /// Keys under a prefix, with their values as preconditions compare them.
+    fn scan_raw(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Raw)>, Error> {
+        let pairs = self.kv.scan(prefix, None, Order::Ascending, usize::MAX)?;
+        Ok(pairs.into_iter().map(|(key, value)| (key, Raw(value))).collect())
     }
 
     fn scan(

@@ -5,11 +5,14 @@
 //! | form | content |
 //! |---|---|
 //! | 1 inline | the bytes, up to 8 KiB less the head |
-//! | 2 split | the length (u32); the bytes stand in pieces under `c` + key + number (u16), up to 256 KiB |
+//! | 2 split | the length (u32) and a number that no other writing has (u64); the bytes stand in pieces under `c` + key + number (u16), up to 256 KiB |
 //! | 3 piece | a part of a split value |
 //! | 4 blob | the digest of a file |
 //!
 //! A value and its pieces are always in one batch. Numbers are big-endian.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -19,6 +22,7 @@ use super::keys;
 use super::kv::{Kv, Op, Order, Precondition, VALUE_BYTES_MAX};
 use crate::digest::Digest;
 use crate::limits::STORE_SPLIT_BYTES_MAX;
+use crate::run::RunId;
 
 const HEAD_BYTES: usize = 5;
 const PIECE_BYTES: usize = VALUE_BYTES_MAX - HEAD_BYTES;
@@ -37,6 +41,8 @@ pub(super) struct Batch {
     ops: Vec<Op>,
     /// Numbers to be added to counters.
     additions: Vec<(Vec<u8>, u32)>,
+    /// Runs whose journals grow, with the numbers of the segments.
+    changes: Vec<(RunId, u32)>,
     bytes: usize,
 }
 
@@ -45,12 +51,20 @@ pub(super) struct Parts {
     pub(super) preconditions: Vec<Precondition>,
     pub(super) ops: Vec<Op>,
     pub(super) additions: Vec<(Vec<u8>, u32)>,
+    pub(super) changes: Vec<(RunId, u32)>,
     pub(super) bytes: usize,
 }
 
 /// A stored value with its head, as the engine has it: what a precondition compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Raw(Vec<u8>);
+pub(super) struct Raw(pub(super) Vec<u8>);
+
+impl Raw {
+    /// Whether its bytes stand in pieces of their own.
+    pub(super) fn is_split(&self) -> bool {
+        self.0.first() == Some(&SPLIT)
+    }
+}
 
 impl Batch {
     /// Sets the value of a key that has none yet, or whose value is and stays small.
@@ -65,7 +79,8 @@ impl Batch {
             0
         } else if value.len() <= STORE_SPLIT_BYTES_MAX {
             let length = u32::try_from(value.len()).expect("bounded by STORE_SPLIT_BYTES_MAX");
-            self.push(key.to_vec(), SPLIT, &length.to_be_bytes());
+            let head = [&length.to_be_bytes()[..], &stamp().to_be_bytes()].concat();
+            self.push(key.to_vec(), SPLIT, &head);
             for (number, piece) in value.chunks(PIECE_BYTES).enumerate() {
                 self.push(keys::piece(key, number), PIECE, piece);
             }
@@ -89,6 +104,26 @@ impl Batch {
         self.preconditions.push(Precondition::Absent(key.to_vec()));
     }
 
+    /// Everything is written only if this key has some value.
+    pub(super) fn expect_present(&mut self, key: &[u8]) {
+        self.preconditions.push(Precondition::Present(key.to_vec()));
+    }
+
+    /// How many preconditions there are: the place of the next one.
+    pub(super) fn preconditions(&self) -> usize {
+        self.preconditions.len()
+    }
+
+    /// Whether nothing is written and nothing is checked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.preconditions.is_empty() && self.ops.is_empty() && self.additions.is_empty()
+    }
+
+    /// A run's journal grows by this segment: whoever follows it is told when it is durable.
+    pub(super) fn announce(&mut self, run: RunId, segment: u32) {
+        self.changes.push((run, segment));
+    }
+
     /// Everything is written only if this key still has the value that was read; none: only if it has no value.
     pub(super) fn expect(&mut self, key: &[u8], raw: Option<&Raw>) {
         self.preconditions.push(match raw {
@@ -108,8 +143,8 @@ impl Batch {
     }
 
     pub(super) fn into_parts(self) -> Parts {
-        let Self { preconditions, ops, additions, bytes, .. } = self;
-        Parts { preconditions, ops, additions, bytes }
+        let Self { preconditions, ops, additions, changes, bytes, .. } = self;
+        Parts { preconditions, ops, additions, changes, bytes }
     }
 
     fn push(&mut self, key: Vec<u8>, form: u8, content: &[u8]) {
@@ -120,10 +155,10 @@ impl Batch {
 
     /// Pieces of the old value that the new one, with `kept` pieces, does not overwrite.
     fn remove_pieces(&mut self, key: &[u8], old: Option<&Raw>, kept: usize) {
-        if let Some([SPLIT, _, _, _, _, length @ ..]) = old.map(|old| &*old.0)
-            && let Ok(length) = <[u8; 4]>::try_from(length)
+        if let Some([SPLIT, _, _, _, _, head @ ..]) = old.map(|old| &*old.0)
+            && let Some(length) = split_length(head)
         {
-            let count = pieces(u32::from_be_bytes(length) as usize);
+            let count = pieces(length);
             self.ops.extend((kept..count).map(|number| Op::Remove(keys::piece(key, number))));
         }
     }
@@ -135,6 +170,11 @@ fn wrap(key: &[u8], form: u8, content: &[u8]) -> Vec<u8> {
     value.extend(checksum(key, form, content).to_be_bytes());
     value.extend(content);
     value
+}
+
+/// A small value as the engine has it.
+pub(super) fn inline(key: &[u8], content: &[u8]) -> Vec<u8> {
+    wrap(key, INLINE, content)
 }
 
 /// A counter's value after an addition: the number, and as the engine has it.
@@ -153,6 +193,21 @@ pub(super) fn added(key: &[u8], value: Option<&[u8]>, number: u32) -> Result<(u3
 /// What a counter's content says.
 pub(super) fn count(key: &[u8], content: &[u8]) -> Result<u32, Error> {
     content.try_into().map(u32::from_be_bytes).map_err(|_| damaged(key))
+}
+
+/// Tells this writing of a split value from every other one, so that a precondition sees that its pieces are others.
+fn stamp() -> u64 {
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| {
+        let mut start = [0; 8];
+        getrandom::fill(&mut start).expect("the system has random numbers");
+        AtomicU64::new(u64::from_ne_bytes(start))
+    });
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+fn split_length(head: &[u8]) -> Option<usize> {
+    let (length, _) = head.split_first_chunk::<4>().filter(|(_, stamp)| stamp.len() == 8)?;
+    Some(u32::from_be_bytes(*length) as usize)
 }
 
 fn pieces(length: usize) -> usize {
@@ -199,7 +254,7 @@ fn unwrap(kv: &dyn Kv, blobs: &Blobs, key: &[u8], value: &[u8]) -> Result<Bytes,
     match form {
         INLINE => Ok(Bytes::copy_from_slice(content)),
         SPLIT => {
-            let length = content.try_into().map(u32::from_be_bytes).map_err(|_| damaged(key))? as usize;
+            let length = split_length(content).ok_or_else(|| damaged(key))?;
             let mut whole = Vec::with_capacity(length);
             for number in 0..pieces(length) {
                 let key = keys::piece(key, number);

@@ -1,139 +1,381 @@
-//! Runs: their heads, by which they are listed, and their journals.
+//! Runs in the embedded engine.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::kv::Order;
-use super::record::Batch;
+use super::record::{Batch, Raw};
+use super::run_store::{
+    ArrivalId, Asked, Change, CommitError, KeptSignal, Loaded, Place, RUN_STATUSES, RunChange, RunFilter, RunHead, RunStore,
+    SignalName, status_number,
+};
 use super::{Error, Store, keys};
-use crate::limits::RUN_SCAN_MAX;
-use crate::run::{Entry, RunId, Status};
-use crate::workflow::Key;
+use crate::digest::Digest;
+use crate::limits::DEDUP_MS_MIN;
+use crate::run::{Arrival, Entry, KvKey, RunId, Seen, State};
+use crate::workflow::{Json, Key};
 
-/// What lists of runs show.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct RunHead {
-    /// The run.
-    pub id: RunId,
-    /// Its workflow.
-    pub workflow: Key,
-    /// Its revision.
-    pub revision: u32,
-    /// How it stands or ended.
-    pub status: Status,
-    /// When it was accepted, in milliseconds since 1970.
-    pub accepted_ms: u64,
-    /// When it ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ended_ms: Option<u64>,
-    /// Why it ended so, where a step said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<Box<str>>,
+/// What is refused when a precondition of a batch does not hold.
+enum Meaning {
+    /// The dedup key of the change with this place.
+    Dedup(usize, Vec<u8>),
+    Segment(RunId),
+    Kv,
+    Gone,
 }
 
-/// Two starts of a workflow with the same key make one run.
-pub type DedupKey = Box<str>;
-
-/// Entries to be added to a run's journal.
-pub struct Segment<'a> {
-    /// The run's head after these entries.
-    pub head: &'a RunHead,
-    /// The number of segments that were added before.
-    pub number: u32,
-    /// The entries.
-    pub entries: &'a [Entry],
-    /// The run's dedup key. Matters in the first segment only.
-    pub dedup: Option<&'a DedupKey>,
+/// A state with the number of segments that fold to it, and the form that it is written in: another form is not read, and the
+/// journal is folded instead.
+#[derive(Serialize, Deserialize)]
+struct Snapshot<S> {
+    form: u32,
+    segments: u32,
+    state: S,
 }
 
-/// What became of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Appended {
-    /// It is durable.
-    Done,
-    /// The dedup key already began this run; nothing was written.
-    Duplicate(RunId),
+/// Raised whenever [`State`] changes.
+const SNAPSHOT_FORM: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    payload: Json,
+    sent_ms: u64,
 }
 
-/// Which runs to list.
-#[derive(Clone, Debug, Default)]
-pub struct RunFilter {
-    /// Of this workflow.
-    pub workflow: Option<Key>,
-    /// With this status.
-    pub status: Option<Status>,
-    /// Older than this one.
-    pub after: Option<RunId>,
-    /// So many at most.
-    pub limit: usize,
+/// A batch that is being put together, and what each of its preconditions means.
+#[derive(Default)]
+struct Pending {
+    batch: Batch,
+    meanings: Vec<Meaning>,
 }
 
-impl Segment<'_> {
-    fn dedup_key(&self) -> Option<Vec<u8>> {
-        self.dedup.filter(|_| self.number == 0).map(|key| keys::dedup(&self.head.workflow, key))
+impl Pending {
+    fn expect(&mut self, meaning: Meaning, expect: impl FnOnce(&mut Batch)) {
+        expect(&mut self.batch);
+        self.meanings.push(meaning);
+        debug_assert_eq!(self.meanings.len(), self.batch.preconditions());
     }
 
-    fn add_to(&self, batch: &mut Batch) -> Result<(), Error> {
-        let RunHead { id, workflow, ended_ms, .. } = self.head;
-        batch.put(&keys::segment(*id, self.number), &encode(&self.entries)?);
-        batch.put(&keys::run(*id), &encode(self.head)?);
-        if self.number == 0 {
-            batch.put(&keys::run_of(workflow, *id), &[]);
-            batch.add(keys::run_count(workflow), 1);
-            if let Some(key) = self.dedup_key() {
-                batch.expect_absent(&key);
-                batch.put(&key, id.as_bytes());
+    fn run(&mut self, store: &Store, place: usize, change: &RunChange) -> Result<(), Error> {
+        let RunChange { head, before, segments, entries, snapshot, dedup, waits, waits_no_more, forget } = change;
+        let id = head.id;
+        if before.is_none() {
+            self.batch.add(keys::run_count(&head.workflow), 1);
+            if let Some(key) = dedup {
+                let key = keys::dedup(&head.workflow, key);
+                self.expect(Meaning::Dedup(place, key.clone()), |batch| batch.expect_absent(&key));
+                self.batch.put(&key, id.as_bytes());
             }
-            if ended_ms.is_none() {
-                batch.put(&keys::open_run(*id), &[]);
+        }
+        for name in waits_no_more {
+            self.batch.remove(&keys::of_run(&waits_of(name), id), None);
+        }
+        for name in waits {
+            self.batch.put(&keys::of_run(&waits_of(name), id), &[]);
+        }
+        if *forget {
+            if let Some(before) = before {
+                self.forget(store, before)?;
             }
-        } else if ended_ms.is_some() {
-            batch.remove(&keys::open_run(*id), None);
+            self.keep_dedup(head);
+            return Ok(());
+        }
+        let mut head = head.clone();
+        let mut segments = *segments;
+        if !entries.is_empty() {
+            let encoded = encode(entries)?;
+            let key = keys::segment(id, segments);
+            self.expect(Meaning::Segment(id), |batch| batch.expect_absent(&key));
+            self.batch.put(&key, &encoded);
+            self.batch.announce(id, segments);
+            head.bytes += encoded.len() as u64;
+            segments += 1;
+        }
+        self.index(&head, before.as_ref());
+        self.batch.put(&keys::run(id), &encode(&head)?);
+        if let Some(state) = snapshot {
+            let key = keys::snapshot(id);
+            let old = store.read_raw(&key)?.map(|(raw, _)| raw);
+            self.batch.replace(&key, &encode(&Snapshot { form: SNAPSHOT_FORM, segments, state })?, old.as_ref());
         }
         Ok(())
     }
-}
 
-impl Store {
-    /// Adds entries to a run's journal, with its head and what lists and recovery need, in one batch.
-    pub async fn append(&self, segment: Segment<'_>) -> Result<Appended, Error> {
-        let appended = self.append_all(std::slice::from_ref(&segment)).await?;
-        Ok(appended[0])
+    fn kv(&mut self, store: &Store, key: &KvKey, value: Option<&Bytes>) -> Result<(), Error> {
+        let key = keys::kv(key);
+        let old = store.read_raw(&key)?.map(|(raw, _)| raw);
+        if old.as_ref().is_some_and(Raw::is_split) {
+            // Its pieces go with it, so it must still be this one.
+            self.expect(Meaning::Kv, |batch| batch.expect(&key, old.as_ref()));
+        }
+        match value {
+            Some(value) => self.batch.replace(&key, value, old.as_ref()),
+            None => self.batch.remove(&key, old.as_ref()),
+        }
+        Ok(())
     }
 
-    /// Adds entries to the journals of several runs: all of them in one batch, without those whose dedup key already
-    /// began a run.
-    pub async fn append_all(&self, segments: &[Segment<'_>]) -> Result<Vec<Appended>, Error> {
-        let mut appended = vec![Appended::Done; segments.len()];
-        loop {
-            let mut batch = Batch::default();
-            for (segment, appended) in segments.iter().zip(&appended) {
-                if *appended == Appended::Done {
-                    segment.add_to(&mut batch)?;
-                }
-            }
-            match self.commit(batch).await {
-                Ok(()) => return Ok(appended),
-                Err(Error::Conflict) => {
-                    let mut found = false;
-                    for (segment, appended) in segments.iter().zip(&mut appended) {
-                        if let (Appended::Done, Some(dedup)) = (&appended, segment.dedup_key())
-                            && let Some(first) = self.read(&dedup)?.as_deref().and_then(keys::run_id)
-                        {
-                            *appended = Appended::Duplicate(first);
-                            found = true;
-                        }
-                    }
-                    if !found {
-                        return Err(Error::Conflict);
-                    }
-                }
-                Err(error) => return Err(error),
-            }
+    /// Removes a value that must be there.
+    fn take(&mut self, store: &Store, key: &[u8]) -> Result<(), Error> {
+        self.expect(Meaning::Gone, |batch| batch.expect_present(key));
+        self.batch.remove(key, store.read_raw(key)?.map(|(raw, _)| raw).as_ref());
+        Ok(())
+    }
+
+    /// Writes the indexes of a run that differ from those that are stored.
+    fn index(&mut self, head: &RunHead, before: Option<&RunHead>) {
+        let (old, new) = (before.map(index_keys).unwrap_or_default(), index_keys(head));
+        for key in old.iter().filter(|key| !new.contains(key)) {
+            self.batch.remove(key, None);
+        }
+        for key in new.iter().filter(|key| !old.contains(key)) {
+            self.batch.put(key, &[]);
         }
     }
 
-    /// How many runs a workflow has had, deleted ones included.
-    pub fn runs_started(&self, workflow: &Key) -> Result<u32, Error> {
+    /// Removes everything of a run but its count and its dedup key.
+    fn forget(&mut self, store: &Store, head: &RunHead) -> Result<(), Error> {
+        for key in index_keys(head) {
+            self.batch.remove(&key, None);
+        }
+        self.batch.remove(&keys::run(head.id), None);
+        for (key, raw) in store.scan_raw(&keys::journal(head.id))? {
+            self.batch.remove(&key, Some(&raw));
+        }
+        if let Some((raw, _)) = store.read_raw(&keys::snapshot(head.id))? {
+            self.batch.remove(&keys::snapshot(head.id), Some(&raw));
+        }
+        Ok(())
+    }
+
+    /// A run goes, and its dedup key stays for as long as was promised.
+    fn keep_dedup(&mut self, head: &RunHead) {
+        if let Some(digest) = &head.dedup {
+            let key = keys::dedup_digest(&head.workflow, digest);
+            self.batch.put(&keys::dedup_end(head.accepted_ms + DEDUP_MS_MIN, &key), &[]);
+        }
+    }
+}
+
+/// Every index in which a run stands.
+fn index_keys(head: &RunHead) -> Vec<Vec<u8>> {
+    let status = status_number(head.status);
+    let mut all = vec![
+        keys::of_run(&keys::by_status(status), head.id),
+        keys::of_run(&keys::by_workflow(&head.workflow, status), head.id),
+        keys::of_run(&keys::by_revision(&head.workflow, head.revision, status), head.id),
+    ];
+    match &head.place {
+        Place::Active => all.push(keys::of_run(keys::ACTIVE_RUNS, head.id)),
+        Place::Queued(queue) => all.push(keys::of_run(&keys::queue(queue), head.id)),
+        Place::Parked(Some(wake_ms)) => all.push(keys::wake(*wake_ms, head.id)),
+        Place::Parked(None) | Place::Ended => {}
+    }
+    all
+}
+
+fn waits_of(name: &SignalName) -> Vec<u8> {
+    keys::signal_waits(&name.workflow, &name.name, &name.key)
+}
+
+fn kept_of(name: &SignalName) -> Vec<u8> {
+    keys::kept_signals(&name.workflow, &name.name, &name.key)
+}
+
+impl Store {
+    fn prepare(&self, changes: &[Change]) -> Result<Pending, CommitError> {
+        let mut pending = Pending::default();
+        let mut dedup = BTreeMap::new();
+        for (place, change) in changes.iter().enumerate() {
+            match change {
+                Change::Run(change) => {
+                    if let Some(key) = &change.dedup
+                        && change.before.is_none()
+                        && let Some(first) = dedup.insert((&change.head.workflow, key), change.head.id)
+                    {
+                        return Err(CommitError::Duplicate(place, first));
+                    }
+                    pending.run(self, place, change)?;
+                }
+                Change::Arrive(run, arrival) => {
+                    pending.batch.put(&keys::arrival(*run, self.numbers.next()), &encode(arrival)?);
+                }
+                Change::TakeUp(run, number) => pending.take(self, &keys::arrival(*run, *number))?,
+                Change::Ask(asked) => pending.batch.put(&keys::start(asked.run), &encode(asked)?),
+                Change::Answer(run) => pending.take(self, &keys::start(*run))?,
+                Change::KvSeen(key, seen) => {
+                    let key = keys::kv(key);
+                    pending.expect(Meaning::Kv, |batch| batch.expect(&key, seen.clone().map(Raw).as_ref()));
+                }
+                Change::Kv(key, value) => pending.kv(self, key, value.as_ref())?,
+                Change::KeepSignal(kept) => {
+                    let key = [&kept_of(&kept.name)[..], &self.numbers.next().to_be_bytes()].concat();
+                    let value = Kept { payload: kept.payload.clone(), sent_ms: kept.sent_ms };
+                    pending.batch.put(&key, &encode(&value)?);
+                }
+                Change::TakeSignal(name, number) => {
+                    pending.take(self, &[&kept_of(name)[..], &number.to_be_bytes()].concat())?;
+                }
+            }
+        }
+        Ok(pending)
+    }
+
+    fn refused(&self, meaning: Option<&Meaning>) -> CommitError {
+        match meaning {
+            Some(Meaning::Dedup(place, key)) => match self.read(key) {
+                Ok(Some(bytes)) => match keys::run_id(&bytes) {
+                    Some(first) => CommitError::Duplicate(*place, first),
+                    None => Error::Corrupt("a dedup key".into()).into(),
+                },
+                // It is gone again: whoever asks once more finds it free.
+                Ok(None) => Error::Conflict.into(),
+                Err(error) => error.into(),
+            },
+            Some(Meaning::Segment(run)) => CommitError::Fenced(*run),
+            Some(Meaning::Kv) => CommitError::Changed,
+            Some(Meaning::Gone) => CommitError::Gone,
+            None => Error::Conflict.into(),
+        }
+    }
+
+    /// Removes a run that has ended, with its journal. False: there is none, or it goes on.
+    pub async fn delete_run(&self, id: RunId) -> Result<bool, Error> {
+        let Some(head) = self.run(id)?.filter(|head| head.place == Place::Ended) else { return Ok(false) };
+        let mut pending = Pending::default();
+        pending.forget(self, &head)?;
+        pending.keep_dedup(&head);
+        self.commit_batch(pending.batch).await?;
+        Ok(true)
+    }
+
+    /// Removes dedup keys whose time is over. Returns how many.
+    pub async fn end_dedup_keys(&self, now_ms: u64) -> Result<usize, Error> {
+        let mut ended = 0;
+        loop {
+            let due: Vec<Vec<u8>> = self
+                .scan(keys::DEDUP_ENDS, None, Order::Ascending, 500)?
+                .into_iter()
+                .map(|(key, _)| key)
+                .take_while(|key| keys::time_of(key).is_some_and(|at_ms| at_ms <= now_ms))
+                .collect();
+            if due.is_empty() {
+                return Ok(ended);
+            }
+            let mut batch = Batch::default();
+            for key in &due {
+                batch.remove(&key[9..], None);
+                batch.remove(key, None);
+            }
+            self.commit_batch(batch).await?;
+            ended += due.len();
+        }
+    }
+
+    /// The entries of one segment of a journal; none: there is no such segment.
+    pub fn segment(&self, id: RunId, number: u32) -> Result<Option<Vec<Entry>>, Error> {
+        self.read(&keys::segment(id, number))?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    fn run_ids(&self, prefix: &[u8]) -> Result<Vec<RunId>, Error> {
+        let pairs = self.scan(prefix, None, Order::Ascending, usize::MAX)?;
+        Ok(pairs.iter().filter_map(|(key, _)| keys::run_id(key)).collect())
+    }
+}
+
+impl RunStore for Store {
+    fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), CommitError>> {
+        Box::pin(async move {
+            let Pending { batch, meanings } = self.prepare(&changes)?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            match self.commit_raw(batch).await {
+                Ok(()) => Ok(()),
+                Err(Error::Refused(place)) => Err(self.refused(meanings.get(place))),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<RunHead>, Error> {
+        self.read(&keys::run(id))?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    fn journal(&self, id: RunId) -> Result<Vec<Entry>, Error> {
+        let segments = self.scan(&keys::journal(id), None, Order::Ascending, usize::MAX)?;
+        let mut entries = Vec::new();
+        for (_, bytes) in segments {
+            entries.extend(decode::<Vec<Entry>>(&bytes)?);
+        }
+        Ok(entries)
+    }
+
+    fn first_entry(&self, id: RunId) -> Result<Option<Entry>, Error> {
+        Ok(self.segment(id, 0)?.and_then(|entries| entries.into_iter().next()))
+    }
+
+    fn load(&self, id: RunId) -> Result<Option<Loaded>, Error> {
+        let Some(head) = self.run(id)? else { return Ok(None) };
+        let snapshot = match self.read(&keys::snapshot(id))? {
+            Some(bytes) => decode::<Snapshot<serde::de::IgnoredAny>>(&bytes)
+                .ok()
+                .filter(|snapshot| snapshot.form == SNAPSHOT_FORM)
+                .and_then(|_| decode::<Snapshot<State>>(&bytes).ok()),
+            None => None,
+        };
+        let covered = snapshot.as_ref().map_or(0, |snapshot| snapshot.segments);
+        let after = covered.checked_sub(1).map(|last| keys::segment(id, last));
+        let segments = self.scan(&keys::journal(id), after.as_deref(), Order::Ascending, usize::MAX)?;
+        let tail = u32::try_from(segments.len()).map_err(|_| Error::Corrupt(format!("the journal of {id}")))?;
+        let mut entries = Vec::new();
+        for (_, bytes) in segments {
+            entries.extend(decode::<Vec<Entry>>(&bytes)?);
+        }
+        let snapshot = snapshot.map(|snapshot| snapshot.state);
+        Ok(Some(Loaded { head, snapshot, entries, segments: covered + tail, tail }))
+    }
+
+    fn runs(&self, filter: &RunFilter) -> Result<(Vec<RunHead>, Option<RunId>), Error> {
+        let statuses: Vec<u8> = match filter.status {
+            Some(status) => vec![status_number(status)],
+            None => RUN_STATUSES.into_iter().map(status_number).collect(),
+        };
+        let prefixes: Vec<Vec<u8>> = match (&filter.workflow, filter.revision) {
+            (Some(workflow), Some(revision)) => {
+                statuses.iter().map(|status| keys::by_revision(workflow, revision, *status)).collect()
+            }
+            (Some(workflow), None) => statuses.iter().map(|status| keys::by_workflow(workflow, *status)).collect(),
+            (None, _) if filter.status.is_some() => statuses.iter().map(|status| keys::by_status(*status)).collect(),
+            (None, _) => vec![keys::RUNS.to_vec()],
+        };
+        // Ids sort by the time of acceptance: a run is older than the smallest id of a later time.
+        let newest = filter.before_ms.map(|before_ms| RunId::new(before_ms, [0; 10]));
+        let before = match (filter.after, newest) {
+            (Some(after), Some(newest)) => Some(after.min(newest)),
+            (after, newest) => after.or(newest),
+        };
+        let mut ids = Vec::new();
+        for prefix in &prefixes {
+            let after = before.map(|id| keys::of_run(prefix, id));
+            let keys_only = self.kv.scan(prefix, after.as_deref(), Order::Descending, filter.limit + 1)?;
+            ids.extend(keys_only.iter().filter_map(|(key, _)| keys::run_id(key)));
+        }
+        ids.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(from_ms) = filter.from_ms {
+            ids.retain(|id| id.accepted_ms() >= from_ms);
+        }
+        let more = ids.len() > filter.limit;
+        ids.truncate(filter.limit);
+        let next = ids.last().copied().filter(|_| more);
+        let heads = ids.into_iter().filter_map(|id| self.run(id).transpose()).collect::<Result<_, _>>()?;
+        Ok((heads, next))
+    }
+
+    fn runs_started(&self, workflow: &Key) -> Result<u32, Error> {
         let key = keys::run_count(workflow);
         match self.writer.counter(&key) {
             Some(count) => Ok(count),
@@ -141,65 +383,93 @@ impl Store {
         }
     }
 
-    /// The run that a dedup key began.
-    pub fn run_of_dedup(&self, workflow: &Key, key: &str) -> Result<Option<RunId>, Error> {
+    fn run_of_dedup(&self, workflow: &Key, key: &str) -> Result<Option<RunId>, Error> {
         Ok(self.read(&keys::dedup(workflow, key))?.as_deref().and_then(keys::run_id))
     }
 
-    /// A run's head.
-    pub fn run(&self, id: RunId) -> Result<Option<RunHead>, Error> {
-        self.read(&keys::run(id))?.map(|bytes| decode(&bytes)).transpose()
+    fn active_runs(&self) -> Result<Vec<RunId>, Error> {
+        self.run_ids(keys::ACTIVE_RUNS)
     }
 
-    /// A run's journal and the number of its segments.
-    pub fn journal(&self, id: RunId) -> Result<(Vec<Entry>, u32), Error> {
-        let segments = self.scan(&keys::journal(id), None, Order::Ascending, usize::MAX)?;
-        let count = u32::try_from(segments.len()).map_err(|_| Error::Corrupt(format!("the journal of {id}")))?;
-        let mut entries = Vec::new();
-        for (_, bytes) in segments {
-            entries.extend(decode::<Vec<Entry>>(&bytes)?);
-        }
-        Ok((entries, count))
+    fn wakes(&self, after: Option<(u64, RunId)>, limit: usize) -> Result<Vec<(u64, RunId)>, Error> {
+        let after = after.map(|(at_ms, id)| keys::wake(at_ms, id));
+        let pairs = self.kv.scan(keys::WAKES, after.as_deref(), Order::Ascending, limit)?;
+        Ok(pairs.iter().filter_map(|(key, _)| Some((keys::time_of(key)?, keys::run_id(key)?))).collect())
     }
 
-    /// Runs, newest first, and where the next page begins. A page may be short although there is a next one, where
-    /// few of many runs match.
-    pub fn runs(&self, filter: &RunFilter) -> Result<(Vec<RunHead>, Option<RunId>), Error> {
-        let (prefix, after) = match &filter.workflow {
-            Some(workflow) => (keys::runs_of(workflow), filter.after.map(|id| keys::run_of(workflow, id))),
-            None => (keys::RUNS.to_vec(), filter.after.map(keys::run)),
-        };
-        let mut found = Vec::new();
-        let mut after = after;
-        let mut scanned = 0;
-        loop {
-            let page = self.scan(&prefix, after.as_deref(), Order::Descending, filter.limit + 1)?;
-            let more = page.len() > filter.limit;
-            for (key, _) in page.into_iter().take(filter.limit) {
-                scanned += 1;
-                let id = keys::run_id(&key).ok_or_else(|| Error::Corrupt("an index of runs".into()))?;
-                if let Some(head) = self.run(id)?
-                    && filter.status.is_none_or(|status| head.status == status)
-                {
-                    found.push(head);
-                }
-                after = Some(key);
-                if found.len() == filter.limit {
-                    break;
-                }
-            }
-            if !more || found.len() == filter.limit || scanned >= RUN_SCAN_MAX {
-                let next = more.then(|| after.as_deref().and_then(keys::run_id)).flatten();
-                return Ok((found, next));
-            }
-        }
-    }
-
-    /// Runs that had not ended when the store was last written, oldest first.
-    pub fn open_runs(&self) -> Result<Vec<RunId>, Error> {
-        let pairs = self.scan(keys::OPEN_RUNS, None, Order::Ascending, usize::MAX)?;
+    fn queued(&self, queue: &str, after: Option<RunId>, limit: usize) -> Result<Vec<RunId>, Error> {
+        let prefix = keys::queue(queue);
+        let after = after.map(|id| keys::of_run(&prefix, id));
+        let pairs = self.kv.scan(&prefix, after.as_deref(), Order::Ascending, limit)?;
         Ok(pairs.iter().filter_map(|(key, _)| keys::run_id(key)).collect())
     }
+
+    fn queues(&self) -> Result<Vec<Box<str>>, Error> {
+        let mut found: Vec<Box<str>> = Vec::new();
+        let mut after: Option<Vec<u8>> = None;
+        // From one queue the scan jumps behind it: as many steps as there are queues.
+        while let Some((key, _)) = self.kv.scan(keys::QUEUES, after.as_deref(), Order::Ascending, 1)?.pop() {
+            let name = keys::queue_of(&key).ok_or_else(|| Error::Corrupt("a queue".into()))?;
+            after = Some(keys::of_run(&keys::queue(name), RunId::from_bytes([0xff; 16])));
+            found.push(name.into());
+        }
+        Ok(found)
+    }
+
+    fn arrivals(&self, run: RunId) -> Result<Vec<(ArrivalId, Arrival)>, Error> {
+        let pairs = self.scan(&keys::arrivals(run), None, Order::Ascending, usize::MAX)?;
+        pairs
+            .iter()
+            .map(|(key, bytes)| {
+                let number = keys::number(key).ok_or_else(|| Error::Corrupt("an arrival".into()))?;
+                Ok((number, decode(bytes)?))
+            })
+            .collect()
+    }
+
+    fn arrived(&self) -> Result<Vec<RunId>, Error> {
+        let pairs = self.kv.scan(keys::ARRIVALS, None, Order::Ascending, usize::MAX)?;
+        let mut runs: Vec<RunId> = pairs.iter().filter_map(|(key, _)| keys::run_of_arrival(key)).collect();
+        runs.dedup();
+        Ok(runs)
+    }
+
+    fn asked(&self, run: RunId) -> Result<Option<Asked>, Error> {
+        self.read(&keys::start(run))?.map(|bytes| decode(&bytes)).transpose()
+    }
+
+    fn asked_runs(&self) -> Result<Vec<RunId>, Error> {
+        self.run_ids(keys::STARTS)
+    }
+
+    fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Error> {
+        Ok(match self.read_raw(&keys::kv(key))? {
+            Some((raw, bytes)) => (Some(raw.0), Some(bytes)),
+            None => (None, None),
+        })
+    }
+
+    fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error> {
+        let pairs = self.kv.scan(&waits_of(name), None, Order::Ascending, limit)?;
+        Ok(pairs.iter().filter_map(|(key, _)| keys::run_id(key)).collect())
+    }
+
+    fn kept_signals(&self, name: &SignalName) -> Result<Vec<(ArrivalId, KeptSignal)>, Error> {
+        let pairs = self.scan(&kept_of(name), None, Order::Ascending, usize::MAX)?;
+        pairs
+            .iter()
+            .map(|(key, bytes)| {
+                let number = keys::number(key).ok_or_else(|| Error::Corrupt("a kept message".into()))?;
+                let Kept { payload, sent_ms } = decode(bytes)?;
+                Ok((number, KeptSignal { name: name.clone(), payload, sent_ms }))
+            })
+            .collect()
+    }
+}
+
+/// The digest of a dedup key, as heads keep it.
+pub(crate) fn dedup_digest(key: &str) -> Digest {
+    Digest::of(key.as_bytes())
 }
 
 fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {

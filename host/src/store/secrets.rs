@@ -30,7 +30,7 @@ impl Store {
         let mut batch = Batch::default();
         batch.expect(&key, old.as_ref());
         batch.replace(&key, &bytes, old.as_ref());
-        self.commit(batch).await
+        self.commit_batch(batch).await
     }
 
     /// Removes a secret. False: there was none.
@@ -40,7 +40,7 @@ impl Store {
         let mut batch = Batch::default();
         batch.expect(&key, Some(&old));
         batch.remove(&key, Some(&old));
-        self.commit(batch).await?;
+        self.commit_batch(batch).await?;
         Ok(true)
     }
 

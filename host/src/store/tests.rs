@@ -1,13 +1,11 @@
 //! The store over each engine: the same suite for all.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use proptest::prelude::*;
 
 use super::kv::{Op, Pair};
 use super::*;
-use crate::run::{Accepted, Entry, RunId, Status};
-use crate::workflow::{Json, Key};
+
+mod runs;
 
 /// Stores over each engine, in folders that go with them.
 fn stores() -> Vec<(tempfile::TempDir, Store)> {
@@ -26,28 +24,6 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-fn head(number: u64, workflow: &str) -> RunHead {
-    RunHead {
-        id: RunId::new(1_000_000 + number, [0; 10]),
-        workflow: workflow.parse().unwrap(),
-        revision: 1,
-        status: Status::Running,
-        accepted_ms: number,
-        ended_ms: None,
-        message: None,
-    }
-}
-
-fn entry(context: &str) -> Entry {
-    let context = Json::from(serde_json::Value::from(context));
-    Entry::Accepted(Accepted { at_ms: 1, workflow: "w".parse().unwrap(), revision: 1, context, synchronous: false })
-}
-
-fn append(store: &Store, head: &RunHead, number: u32, entries: &[Entry], dedup: Option<&str>) -> Result<Appended, Error> {
-    let dedup: Option<DedupKey> = dedup.map(Into::into);
-    block_on(store.append(Segment { head, number, entries, dedup: dedup.as_ref() }))
-}
-
 #[test]
 fn values_of_every_size_read_back_and_leave_nothing_behind() {
     for (_folder, store) in stores() {
@@ -57,7 +33,7 @@ fn values_of_every_size_read_back_and_leave_nothing_behind() {
             let old = store.read_raw(b"xkey").unwrap().map(|(raw, _)| raw);
             let mut batch = Batch::default();
             batch.replace(b"xkey", &value, old.as_ref());
-            block_on(store.commit(batch)).unwrap();
+            block_on(store.commit_batch(batch)).unwrap();
             assert_eq!(store.read(b"xkey").unwrap().unwrap(), value, "{size} bytes");
         }
         let pieces = store.kv.scan(b"c", None, Order::Ascending, 100).unwrap();
@@ -71,7 +47,7 @@ fn damage_is_found() {
         let mut batch = Batch::default();
         batch.put(b"xkey", b"value");
         batch.put(b"xlong", &[7; 20_000]);
-        block_on(store.commit(batch)).unwrap();
+        block_on(store.commit_batch(batch)).unwrap();
         for key in [b"xkey".to_vec(), keys::piece(b"xlong", 1)] {
             let good = store.kv.get(&key).unwrap().unwrap();
             for at in 0..good.len().min(40) {
@@ -91,101 +67,6 @@ fn damage_is_found() {
 }
 
 #[test]
-fn runs_are_listed_by_workflow_and_status_page_by_page() {
-    for (_folder, store) in stores() {
-        for number in 0..25 {
-            let mut head = head(number, if number % 2 == 0 { "even" } else { "odd" });
-            if number % 5 == 0 {
-                (head.status, head.ended_ms) = (Status::Failed, Some(1));
-            }
-            append(&store, &head, 0, &[entry("x")], None).unwrap();
-        }
-        let numbers = |filter: RunFilter| {
-            let mut found = Vec::new();
-            let mut after = None;
-            loop {
-                let (page, next) = store.runs(&RunFilter { after, limit: 3, ..filter.clone() }).unwrap();
-                assert!(page.len() <= 3);
-                found.extend(page.iter().map(|head| head.accepted_ms));
-                after = next;
-                if after.is_none() {
-                    return found;
-                }
-            }
-        };
-        let all: Vec<u64> = (0..25).rev().collect();
-        assert_eq!(numbers(RunFilter::default()), all);
-        let odd: Vec<u64> = all.iter().copied().filter(|n| n % 2 == 1).collect();
-        assert_eq!(numbers(RunFilter { workflow: Some("odd".parse().unwrap()), ..RunFilter::default() }), odd);
-        let failed = RunFilter { status: Some(Status::Failed), ..RunFilter::default() };
-        assert_eq!(numbers(failed), [20, 15, 10, 5, 0]);
-        assert_eq!(numbers(RunFilter { workflow: Some("od".parse().unwrap()), ..RunFilter::default() }), Vec::<u64>::new());
-        assert_eq!(store.runs_started(&"odd".parse::<Key>().unwrap()).unwrap(), 12);
-        assert_eq!(store.open_runs().unwrap().len(), 20);
-    }
-}
-
-#[test]
-fn a_journal_grows_and_a_run_that_ended_is_no_longer_open() {
-    for (_folder, store) in stores() {
-        let mut head = head(1, "w");
-        append(&store, &head, 0, &[entry("one")], None).unwrap();
-        append(&store, &head, 1, &[entry("two"), entry(&"three".repeat(100_000))], None).unwrap();
-        assert_eq!(store.open_runs().unwrap(), [head.id]);
-        (head.status, head.ended_ms) = (Status::Succeeded, Some(2));
-        append(&store, &head, 2, &[], None).unwrap();
-        assert_eq!(store.open_runs().unwrap(), []);
-        let (entries, segments) = store.journal(head.id).unwrap();
-        assert_eq!((entries.len(), segments), (3, 3));
-        assert_eq!(entries[2], entry(&"three".repeat(100_000)));
-        assert_eq!(store.run(head.id).unwrap().unwrap(), head);
-    }
-}
-
-#[test]
-fn a_dedup_key_makes_one_run() {
-    for (_folder, store) in stores() {
-        let (first, second) = (head(1, "w"), head(2, "w"));
-        assert_eq!(append(&store, &first, 0, &[entry("x")], Some("k")).unwrap(), Appended::Done);
-        assert_eq!(append(&store, &second, 0, &[entry("x")], Some("k")).unwrap(), Appended::Duplicate(first.id));
-        assert!(store.run(second.id).unwrap().is_none());
-        assert_eq!(append(&store, &head(3, "other"), 0, &[entry("x")], Some("k")).unwrap(), Appended::Done);
-
-        // The rest of a batch is kept.
-        let (third, fourth) = (head(4, "w"), head(5, "w"));
-        let entries = [entry("x")];
-        let key: DedupKey = "k".into();
-        let segment = |head, dedup| Segment { head, number: 0, entries: &entries, dedup };
-        let appended = block_on(store.append_all(&[segment(&third, Some(&key)), segment(&fourth, None)])).unwrap();
-        assert_eq!(appended, [Appended::Duplicate(first.id), Appended::Done]);
-        assert_eq!(store.runs_started(&"w".parse::<Key>().unwrap()).unwrap(), 2);
-    }
-}
-
-#[test]
-fn many_at_once_with_one_key_make_one_run() {
-    for (_folder, store) in stores() {
-        let made = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for thread in 0..8 {
-                let (store, made) = (&store, &made);
-                scope.spawn(move || {
-                    for number in 0..50 {
-                        let key = format!("key-{number}");
-                        let head = head(thread * 1_000 + number, "w");
-                        if append(store, &head, 0, &[entry("x")], Some(&key)).unwrap() == Appended::Done {
-                            made.fetch_add(1, Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
-        });
-        assert_eq!(made.load(Ordering::Relaxed), 50);
-        assert_eq!(store.runs_started(&"w".parse::<Key>().unwrap()).unwrap(), 50);
-    }
-}
-
-#[test]
 fn a_draft_that_was_changed_meanwhile_is_not_overwritten() {
     for (_folder, store) in stores() {
         let draft = |title: &str| {
@@ -197,18 +78,6 @@ fn a_draft_that_was_changed_meanwhile_is_not_overwritten() {
         assert!(matches!(block_on(store.save_draft(&draft("three"), Some(&first))), Err(Error::Conflict)));
         let (found, etag) = store.draft(&"w".parse().unwrap()).unwrap().unwrap();
         assert_eq!((found.definition.title.as_deref(), etag), (Some("two"), second));
-    }
-}
-
-#[test]
-fn what_was_committed_is_there_after_reopening() {
-    let folder = tempfile::tempdir().unwrap();
-    for round in 0..5 {
-        let store = Store::open(folder.path(), |error| panic!("{error}")).unwrap();
-        assert_eq!(store.runs(&RunFilter { limit: 100, ..RunFilter::default() }).unwrap().0.len(), round as usize);
-        append(&store, &head(round, "w"), 0, &[entry("x")], None).unwrap();
-        store.close();
-        assert!(matches!(append(&store, &head(99, "w"), 0, &[entry("x")], None), Err(Error::Closed)));
     }
 }
 
@@ -249,7 +118,7 @@ fn a_folder_of_a_later_version_is_refused() {
     let old = store.read_raw(keys::FORMAT).unwrap().map(|(raw, _)| raw);
     let mut batch = Batch::default();
     batch.replace(keys::FORMAT, &99_u32.to_be_bytes(), old.as_ref());
-    block_on(store.commit(batch)).unwrap();
+    block_on(store.commit_batch(batch)).unwrap();
     store.close();
     drop(store);
     assert!(matches!(Store::open(folder.path(), |_| ()), Err(Error::NewerFormat { found: 99, known: FORMAT })));

@@ -1,22 +1,62 @@
 //! One thread that writes: it takes what has been handed in meanwhile, checks it, and makes all of it durable at once.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
-use super::Error;
-use super::kv::{Kv, Op};
-use super::record::{Batch, added};
-use crate::limits::{COMMIT_GATHER, COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX};
+use super::kv::{Kv, Op, Order};
+use super::record::{Batch, added, inline};
+use super::{Error, keys};
+use crate::limits::{COMMIT_GATHER, COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX, COMMITS_KEPT, FOLLOWED_COMMITS_MAX};
+use crate::run::RunId;
 
 /// The values of counters that were written since the start.
 type Counters = RwLock<HashMap<Vec<u8>, u32>>;
 
+/// A segment that was added to a journal: the run's, with this number.
+pub type SegmentOf = (RunId, u32);
+
+/// What became durable at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Counts the commits that changed a run, over restarts.
+    pub number: u64,
+    /// What was added to which journals.
+    pub segments: Arc<[SegmentOf]>,
+}
+
+/// Bytes of a segment in the list of commits: a run's id and a number.
+const SEGMENT_OF_BYTES: usize = 20;
+
+/// So many fit into one value of the engine.
+const SEGMENTS_OF_COMMIT_MAX: usize = 400;
+
+impl Committed {
+    fn write(&self) -> (Vec<u8>, Vec<u8>) {
+        let bytes = self.segments.iter().flat_map(|(run, segment)| run.as_bytes().iter().copied().chain(segment.to_be_bytes()));
+        let (key, content) = (keys::commit(self.number), bytes.collect::<Vec<u8>>());
+        let value = inline(&key, &content);
+        (key, value)
+    }
+
+    /// Reads a commit from its key and its content.
+    pub(super) fn read(key: &[u8], content: &[u8]) -> Option<Self> {
+        let segments = content.chunks(SEGMENT_OF_BYTES).map(|bytes| {
+            let (run, segment) = bytes.split_first_chunk::<16>()?;
+            Some((RunId::from_bytes(*run), u32::from_be_bytes(segment.try_into().ok()?)))
+        });
+        Some(Self { number: keys::number(key)?, segments: segments.collect::<Option<_>>()? })
+    }
+}
+
 pub(super) struct Writer {
     counters: Arc<Counters>,
+    last_commit: Arc<AtomicU64>,
+    followers: broadcast::Sender<Committed>,
     sender: Mutex<Option<Sender<Request>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -27,10 +67,13 @@ struct Request {
 }
 
 impl Writer {
-    pub(super) fn start(kv: Arc<dyn Kv>, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Self {
+    pub(super) fn start(kv: Arc<dyn Kv>, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
         let (sender, receiver) = channel();
         let counters = Arc::<Counters>::default();
-        let written = counters.clone();
+        let newest = kv.scan(keys::COMMITS, None, Order::Descending, 1)?;
+        let last_commit = Arc::new(AtomicU64::new(newest.first().and_then(|(key, _)| keys::number(key)).unwrap_or(0)));
+        let followers = broadcast::Sender::new(FOLLOWED_COMMITS_MAX);
+        let written = Written { counters: counters.clone(), last_commit: last_commit.clone(), followers: followers.clone() };
         let thread = std::thread::Builder::new()
             .name("weft-store".into())
             .spawn(move || {
@@ -39,7 +82,15 @@ impl Writer {
                 }
             })
             .expect("the system can start a thread when the host starts");
-        Self { counters, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) }
+        Ok(Self { counters, last_commit, followers, sender: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })
+    }
+
+    pub(super) fn follow(&self) -> broadcast::Receiver<Committed> {
+        self.followers.subscribe()
+    }
+
+    pub(super) fn last_commit(&self) -> u64 {
+        self.last_commit.load(Ordering::Acquire)
     }
 
     /// A counter's value, if it was written since the start.
@@ -71,8 +122,15 @@ impl Writer {
     }
 }
 
+/// Where others see what was written.
+struct Written {
+    counters: Arc<Counters>,
+    last_commit: Arc<AtomicU64>,
+    followers: broadcast::Sender<Committed>,
+}
+
 /// Until every sender is gone or the engine fails.
-fn write_groups(kv: &dyn Kv, counters: &Counters, receiver: &Receiver<Request>) -> Result<(), Error> {
+fn write_groups(kv: &dyn Kv, written: &Written, receiver: &Receiver<Request>) -> Result<(), Error> {
     let mut is_busy = false;
     while let Ok(first) = receiver.recv() {
         if is_busy {
@@ -89,7 +147,7 @@ fn write_groups(kv: &dyn Kv, counters: &Counters, receiver: &Receiver<Request>) 
             group.take(kv, next)?;
         }
         is_busy = group.waiting.len() > 1;
-        group.write(kv, counters)?;
+        group.write(kv, written)?;
     }
     Ok(())
 }
@@ -101,17 +159,18 @@ struct Group {
     waiting: Vec<oneshot::Sender<Result<(), Error>>>,
     /// Batches whose preconditions do not hold, perhaps because of an earlier one in this group: they are told when that one
     /// can be read.
-    refused: Vec<oneshot::Sender<Result<(), Error>>>,
+    refused: Vec<(usize, oneshot::Sender<Result<(), Error>>)>,
     counted: HashMap<Vec<u8>, u32>,
+    segments: Vec<SegmentOf>,
     bytes: usize,
 }
 
 impl Group {
     fn take(&mut self, kv: &dyn Kv, request: Request) -> Result<(), Error> {
         let parts = request.batch.into_parts();
-        for precondition in &parts.preconditions {
+        for (place, precondition) in parts.preconditions.iter().enumerate() {
             if !precondition.holds(self.value(kv, precondition.key())?.as_deref()) {
-                self.refused.push(request.done);
+                self.refused.push((place, request.done));
                 return Ok(());
             }
         }
@@ -126,6 +185,7 @@ impl Group {
             self.counted.insert(key.clone(), sum);
             self.writes.insert(key, Some(value));
         }
+        self.segments.extend(parts.changes);
         self.bytes += parts.bytes;
         self.waiting.push(request.done);
         Ok(())
@@ -139,21 +199,46 @@ impl Group {
         }
     }
 
-    fn write(self, kv: &dyn Kv, counters: &Counters) -> Result<(), Error> {
+    fn write(mut self, kv: &dyn Kv, written: &Written) -> Result<(), Error> {
+        let committed = self.number_segments(written);
         let ops = self.writes.into_iter().map(|(key, value)| match value {
             Some(value) => Op::Put(key, value),
             None => Op::Remove(key),
         });
         let result = if self.waiting.is_empty() { Ok(()) } else { kv.apply(ops.collect()) };
         if result.is_ok() && !self.counted.is_empty() {
-            counters.write().unwrap_or_else(PoisonError::into_inner).extend(self.counted);
+            written.counters.write().unwrap_or_else(PoisonError::into_inner).extend(self.counted);
         }
-        for refused in self.refused {
-            let _ = refused.send(Err(Error::Conflict));
+        for (place, refused) in self.refused {
+            let _ = refused.send(Err(Error::Refused(place)));
         }
         for waiting in self.waiting {
             let _ = waiting.send(result.as_ref().copied().map_err(|error| Error::Engine(error.to_string())));
         }
+        if result.is_ok() {
+            for committed in committed {
+                written.last_commit.store(committed.number, Ordering::Release);
+                // Nobody may be following.
+                let _ = written.followers.send(committed);
+            }
+        }
         result
+    }
+
+    /// Adds the segments of this group to the list of commits, and takes as many old ones off its end.
+    fn number_segments(&mut self, written: &Written) -> Vec<Committed> {
+        let last = written.last_commit.load(Ordering::Acquire);
+        let committed: Vec<Committed> = (last + 1..)
+            .zip(self.segments.chunks(SEGMENTS_OF_COMMIT_MAX))
+            .map(|(number, segments)| Committed { number, segments: segments.into() })
+            .collect();
+        for committed in &committed {
+            let (key, value) = committed.write();
+            self.writes.insert(key, Some(value));
+            if let Some(oldest) = committed.number.checked_sub(COMMITS_KEPT) {
+                self.writes.insert(keys::commit(oldest), None);
+            }
+        }
+        committed
     }
 }

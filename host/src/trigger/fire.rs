@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::Triggers;
-use crate::executor::{Begun, Finished, Outcome, Program, Start, Waiting};
+use crate::executor::{Begun, Called, Callee, Finished, Outcome, Program, Start, Waiting};
 use crate::limits::{CONTEXT_BYTES_MAX, STARTS_MAX, WAIT_MS_MAX};
-use crate::plugin::exports::triggers::{Event, FinishedRun, HttpEvent, Reaction, Settlement};
-use crate::plugin::{CallError, Instance, response};
-use crate::run::{Failure, Response, RunId, Status};
-use crate::workflow::Json;
+use crate::plugin::exports::triggers::{self, Event, FinishedRun, HttpEvent, Reaction, Settlement};
+use crate::plugin::{CallContext, CallError, Instance, response};
+use crate::run::{Failure, Response, RunId, Staged};
+use crate::store::{Change, SignalName};
+use crate::workflow::{Json, Key};
 
 /// Why an event came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -35,25 +38,51 @@ impl Triggers {
     /// Tells a workflow's trigger of a request, and does what it answers. The response may leave at once: what it
     /// promises is durable.
     pub async fn fire(&self, program: &Arc<Program>, request: HttpEvent) -> Result<Response, FireError> {
-        let runs_started = self.executor.store().runs_started(&program.plan.workflow).map_err(crate::executor::Error::from)?;
+        let remote_address: Box<str> = request.remote_address.as_str().into();
+        let event = Event::Http(request);
+        loop {
+            let (reaction, staged, instance) = self.ask(program, &event, Some(remote_address.clone())).await?;
+            match self.react(program, reaction, staged, instance).await {
+                // What it read was changed by others meanwhile: nothing was kept, and it is asked again.
+                Err(FireError::Executor(error)) if error.is_changed() => {}
+                answered => return answered,
+            }
+        }
+    }
+
+    /// What a trigger makes of an event, and what it did inside the host.
+    async fn ask(
+        &self,
+        program: &Arc<Program>,
+        event: &Event,
+        remote_address: Option<Box<str>>,
+    ) -> Result<(Reaction, Staged, Instance), FireError> {
+        let workflow = &program.plan.workflow;
+        let runs_started = self.executor.store().runs_started(workflow).map_err(crate::executor::Error::from)?;
         let (call, secrets) = self.call(program, runs_started)?;
-        let mut instance = self.executor.registry().instantiate(&program.trigger.plugin).await?;
-        let context = self.context(secrets, Some(request.remote_address.as_str().into()));
-        let (answer, context) = instance.fire(&call, &Event::Http(request), context).await;
+        let mut instance = self.instance_of(program).await?;
+        let context = self.context(program, &call, secrets, remote_address);
+        let (answer, context) = instance.fire(&call, event, context).await;
         for line in &context.log.lines {
-            tracing::info!(workflow = %program.plan.workflow, level = ?line.level, "trigger: {}", line.message);
+            tracing::info!(%workflow, level = ?line.level, "trigger: {}", line.message);
         }
         let reaction = answer?.map_err(Failure::from)?;
         if let Some(note) = &reaction.note {
-            tracing::info!(workflow = %program.plan.workflow, %note, "a request started nothing");
+            tracing::info!(%workflow, %note, "an event started nothing");
         }
-        self.react(program, reaction, instance).await
+        if !(reaction.set_timers.is_empty() && reaction.clear_timers.is_empty()) {
+            return Err(Failure::bad_answer("this host has no timers for triggers yet").into());
+        }
+        Ok((reaction, context.effects.staged, instance))
     }
 
-    async fn react(&self, program: &Arc<Program>, reaction: Reaction, instance: Instance) -> Result<Response, FireError> {
-        if !(reaction.set_timers.is_empty() && reaction.clear_timers.is_empty() && reaction.signals.is_empty()) {
-            return Err(Failure::bad_answer("this host has no timers and signals yet").into());
-        }
+    async fn react(
+        &self,
+        program: &Arc<Program>,
+        reaction: Reaction,
+        staged: Staged,
+        instance: Instance,
+    ) -> Result<Response, FireError> {
         if reaction.start.len() > STARTS_MAX {
             return Err(Failure::bad_answer(format_args!("{} starts; at most {STARTS_MAX}", reaction.start.len())).into());
         }
@@ -61,42 +90,54 @@ impl Triggers {
         let mut waiting = None;
         let mut starts = Vec::with_capacity(reaction.start.len());
         for start in reaction.start {
-            if start.queue.is_some() {
-                return Err(Failure::bad_answer("this host has no queues yet").into());
-            }
-            if start.context.len() > CONTEXT_BYTES_MAX {
-                let message =
-                    format!("the run's context has {} bytes; at most {CONTEXT_BYTES_MAX} are kept", start.context.len());
-                return Err(Failure::error("too-large", message).into());
-            }
-            let context =
-                Json::parse(start.context).map_err(|error| Failure::bad_answer(format_args!("the context is {error}")))?;
-            let begin = Start { program: program.clone(), context, dedup: start.dedup_key.map(Into::into) };
-            match start.wait_ms {
+            let wait_ms = start.wait_ms;
+            let begin = read_start(program, start)?;
+            match wait_ms {
                 None => starts.push(begin),
-                Some(_) if !program.synchronous || waiting.is_some() || reply.is_some() => {
-                    let what = "only one start of a synchronous workflow can be waited for, and not beside a response";
+                Some(_) if !program.synchronous || waiting.is_some() || reply.is_some() || begin.queue.is_some() => {
+                    let what =
+                        "only one start of a synchronous workflow can be waited for, without a queue and not beside a response";
                     return Err(Failure::bad_answer(what).into());
                 }
                 Some(wait_ms) => waiting = Some((begin, wait_ms.min(WAIT_MS_MAX))),
             }
         }
+        let signals = self.signals(program, reaction.signals)?;
         let started = !starts.is_empty();
-        if started {
-            self.executor.begin(starts).await?;
+        if !started && staged.is_empty() && signals.is_empty() {
+            return match (waiting, reply) {
+                (Some((start, wait_ms)), _) => {
+                    let begun = self.executor.begin_waiting(start, vec![instance])?;
+                    self.wait(program, begun, wait_ms).await
+                }
+                (None, Some(reply)) => Ok(reply),
+                (None, None) => Ok(nothing(204)),
+            };
         }
-        match (waiting, reply) {
-            (Some((start, wait_ms)), _) => self.wait(program, start, wait_ms, instance).await,
+        let (start, wait_ms) = waiting.map_or((None, 0), |(start, wait_ms)| (Some(start), wait_ms));
+        let (_, begun) = self.executor.begin(starts, start, staged, signals).await?;
+        match (begun, reply) {
+            (Some(begun), _) => self.wait(program, begun, wait_ms).await,
             (None, Some(reply)) => Ok(reply),
-            (None, None) => {
-                Ok(Response { status: if started { 202 } else { 204 }, headers: Vec::new(), body: Default::default() })
-            }
+            (None, None) => Ok(nothing(if started { 202 } else { 204 })),
         }
     }
 
-    async fn wait(&self, program: &Arc<Program>, start: Start, wait_ms: u32, instance: Instance) -> Result<Response, FireError> {
+    fn signals(&self, program: &Program, signals: Vec<triggers::Signal>) -> Result<Vec<Change>, FireError> {
+        let mut changes = Vec::new();
+        for signal in signals {
+            let payload = Json::parse(signal.payload)
+                .map_err(|error| Failure::bad_answer(format_args!("the payload of a signal is {error}")))?;
+            let workflow = program.plan.workflow.clone();
+            let name = SignalName { workflow, name: signal.name.into(), key: signal.key.into() };
+            changes.extend(self.executor.signal_changes(&name, payload)?);
+        }
+        Ok(changes)
+    }
+
+    async fn wait(&self, program: &Arc<Program>, begun: Begun<Waiting>, wait_ms: u32) -> Result<Response, FireError> {
         let patience = Duration::from_millis(wait_ms.into());
-        match self.executor.begin_waiting(start, vec![instance])? {
+        match begun {
             Begun::New(Waiting { run, outcome }) => match tokio::time::timeout(patience, outcome).await {
                 Ok(Ok(outcome)) => match outcome? {
                     Outcome::Responded(response) => Ok(response),
@@ -106,8 +147,10 @@ impl Triggers {
                 Err(_) => self.answer(program, run, None, Vec::new()).await,
             },
             Begun::Duplicate(run) => {
-                let _ = tokio::time::timeout(patience, self.executor.wait_for_end(run)).await;
-                let finished = self.executor.finished(program, run)?;
+                if let Ok(ended) = tokio::time::timeout(patience, self.executor.wait_for_end(run)).await {
+                    ended?;
+                }
+                let finished = self.executor.finished(run)?;
                 self.answer(program, run, finished, Vec::new()).await
             }
         }
@@ -124,31 +167,68 @@ impl Triggers {
         if let Some(response) = finished.as_ref().and_then(|finished| finished.response.clone()) {
             return Ok(response);
         }
-        let plugin = &program.trigger.plugin;
         let (call, secrets) = self.call(program, 0)?;
-        let instance = instances.into_iter().find(|instance| *instance.digest() == plugin.digest);
+        let instance = instances.into_iter().find(|instance| *instance.digest() == program.trigger.digest);
         let mut instance = match instance {
             Some(instance) => instance,
-            None => self.executor.registry().instantiate(plugin).await?,
+            None => self.instance_of(program).await?,
         };
-        let (answer, _) = instance.settle(&call, &finished_run(run, finished), self.context(secrets, None)).await;
+        let context = CallContext { services: None, ..self.context(program, &call, secrets, None) };
+        let (answer, _) = instance.settle(&call, &finished_run(run, finished), context).await;
         let Settlement { response: settled, .. } = answer?.map_err(Failure::from)?;
         settled.map(response).transpose()?.ok_or_else(|| Failure::bad_answer("a webhook's settlement has no response").into())
     }
 }
 
+impl Callee for Triggers {
+    fn called<'a>(
+        &'a self,
+        program: &'a Arc<Program>,
+        context: Json,
+        user: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Called, Failure>> {
+        let event = Event::Called(triggers::Called { user: user.map(ToOwned::to_owned), context: context.text().to_owned() });
+        Box::pin(async move {
+            let (reaction, staged, _) = match self.ask(program, &event, None).await {
+                Ok(asked) => asked,
+                Err(FireError::Failed(failure)) => return Err(failure),
+                Err(error) => return Err(Failure::error("not-started", error.to_string())),
+            };
+            let mut starts = reaction.start.into_iter();
+            match (starts.next(), starts.next(), reaction.note) {
+                (Some(start), None, _) => {
+                    let Start { context, dedup, queue, .. } = read_start(program, start)?;
+                    Ok(Called { context, dedup, queue, staged })
+                }
+                (None, _, Some(note)) => Err(Failure::error("not-started", note)),
+                (None, _, None) => Err(Failure::bad_answer("a trigger that is called starts one run, or says why none")),
+                (Some(_), Some(_), _) => Err(Failure::bad_answer("a trigger that is called starts one run, not several")),
+            }
+        })
+    }
+}
+
+fn read_start(program: &Arc<Program>, start: triggers::Start) -> Result<Start, Failure> {
+    if start.context.len() > CONTEXT_BYTES_MAX {
+        let message = format!("the run's context has {} bytes; at most {CONTEXT_BYTES_MAX} are kept", start.context.len());
+        return Err(Failure::error("too-large", message));
+    }
+    let context = Json::parse(start.context).map_err(|error| Failure::bad_answer(format_args!("the context is {error}")))?;
+    if let Some(queue) = start.queue.as_deref().filter(|queue| queue.parse::<Key>().is_err()) {
+        return Err(Failure::bad_answer(format_args!("`{queue}` is no name of a queue")));
+    }
+    let (dedup, queue) = (start.dedup_key.map(Into::into), start.queue.map(Into::into));
+    Ok(Start { dedup, queue, ..Start::new(program.clone(), context) })
+}
+
+fn nothing(status: u16) -> Response {
+    Response { status, headers: Vec::new(), body: Default::default() }
+}
+
 fn finished_run(run: RunId, finished: Option<Finished>) -> FinishedRun {
     let (output, ended_early, messages) = match finished {
-        None => (Err(Failure::error("timed-out", "the run did not end in time")), false, Vec::new()),
-        Some(finished) => {
-            let Finished { end, output, messages, .. } = finished;
-            let output = match (end.status, end.failure) {
-                (Status::Succeeded, _) => Ok(output.unwrap_or_else(Json::null)),
-                (_, Some((failure, _))) => Err(failure),
-                (status, None) => Err(Failure { status, ..Failure::error("ended", end.message.unwrap_or_default()) }),
-            };
-            (output, end.early, messages)
-        }
+        None => (Err(Failure::timed_out("the run did not end in time")), false, Vec::new()),
+        Some(finished) => (finished.output(), finished.end.early, finished.messages),
     };
     FinishedRun {
         run: run.to_string(),

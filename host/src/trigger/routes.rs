@@ -95,15 +95,17 @@ impl Routes {
     }
 }
 
-/// What a trigger asked for, if this host can do it.
-pub(super) fn read(subscription: triggers::Subscription, program: &Program) -> Result<HttpRoute, Failure> {
-    let triggers::Subscription::Http(route) = subscription else {
-        return Err(Failure::bad_answer("this host delivers HTTP requests only, so far"));
+/// What a trigger asked for, if this host can do it: a route, or none where it only wants to be called.
+pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) -> Result<Option<HttpRoute>, Failure> {
+    let is_declared = |name: &str| declared.iter().any(|declared| declared == name);
+    let undeclared = |name: &str| Failure::bad_answer(format_args!("it subscribes to `{name}`, which its type does not declare"));
+    let route = match subscription {
+        triggers::Subscription::Http(route) if is_declared("http") => route,
+        triggers::Subscription::Http(_) => return Err(undeclared("http")),
+        triggers::Subscription::Callable if is_declared("callable") => return Ok(None),
+        triggers::Subscription::Callable => return Err(undeclared("callable")),
+        _ => return Err(Failure::bad_answer("this host delivers requests and starts by name only, so far")),
     };
-    let kind = program.trigger.plugin.trigger(&program.trigger.name);
-    if !kind.is_some_and(|kind| kind.subscribes.iter().any(|name| name == "http")) {
-        return Err(Failure::bad_answer("it subscribes to `http`, which its type does not declare"));
-    }
     let is_method = |method: &String| method.parse::<Method>().is_ok_and(|parsed| parsed.as_str() == method);
     if route.methods.is_empty() || !route.methods.iter().all(is_method) {
         return Err(Failure::bad_answer(format_args!("`{}` are no HTTP methods", route.methods.join(", "))));
@@ -119,5 +121,5 @@ pub(super) fn read(subscription: triggers::Subscription, program: &Program) -> R
         }
     }
     let body_bytes_max = route.body_bytes_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes as usize).min(BODY_BYTES_MAX);
-    Ok(HttpRoute { methods: route.methods, path: route.path, body_bytes_max })
+    Ok(Some(HttpRoute { methods: route.methods, path: route.path, body_bytes_max }))
 }

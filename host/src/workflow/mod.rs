@@ -11,7 +11,7 @@ mod schema;
 mod template;
 mod variables;
 
-pub use definition::{Definition, Problem, Step, Trigger};
+pub use definition::{Definition, History, ON_FAILURE, OnFailure, Options, Problem, Repeat, Retry, Step, Trigger};
 pub use diff::{Change, ChangeKind, diff};
 pub use json::{Json, JsonError};
 pub use name::{Key, KeyError, TypeRef, TypeRefError};

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::definition::{Definition, Problem, Step};
+use super::definition::{Definition, ON_FAILURE, OnFailure, Options, Problem, Retry, Step};
 use super::name::Key;
 use super::template::Template;
 
@@ -20,13 +21,15 @@ pub struct Plan {
     pub trigger_type: Arc<str>,
     /// The trigger's config.
     pub trigger: Template,
+    /// How its runs are treated.
+    pub options: Options,
     steps: Vec<PlanStep>,
     lists: Vec<PlanList>,
     by_key: HashMap<Key, StepId>,
 }
 
 /// A step by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StepId(u32);
 
 impl StepId {
@@ -37,7 +40,7 @@ impl StepId {
 }
 
 /// A list of steps by its number: the workflow's own or a branch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ListId(u32);
 
 /// A step made ready to run.
@@ -53,6 +56,16 @@ pub struct PlanStep {
     pub list: ListId,
     /// Its place in that list.
     pub position: usize,
+    /// Whether and when a call that failed for a passing reason is made again.
+    pub retry: Option<Retry>,
+    /// How long it may take, in milliseconds.
+    pub timeout_ms: Option<u64>,
+    /// How long one call may take, in milliseconds.
+    pub call_timeout_ms: Option<u64>,
+    /// What happens when it fails in the end, if it has no branch for that.
+    pub on_failure: OnFailure,
+    /// Whether a call with an external effect may not be made again after a crash, whatever its type says.
+    pub at_most_once: bool,
     branches: HashMap<Box<str>, ListId>,
 }
 
@@ -73,6 +86,7 @@ impl Plan {
             revision,
             trigger_type: definition.trigger.r#type.as_str().into(),
             trigger,
+            options: definition.options.clone(),
             steps: Vec::new(),
             lists: Vec::new(),
             by_key: HashMap::new(),
@@ -89,7 +103,19 @@ impl Plan {
             let id = StepId(number(self.steps.len()));
             let config = read(&step.config, &format!("{at}/config"), problems);
             let type_name = step.r#type.as_str().into();
-            self.steps.push(PlanStep { key: step.key.clone(), type_name, config, list, position, branches: HashMap::new() });
+            self.steps.push(PlanStep {
+                key: step.key.clone(),
+                type_name,
+                config,
+                list,
+                position,
+                retry: step.retry.clone(),
+                timeout_ms: step.timeout_ms,
+                call_timeout_ms: step.call_timeout_ms,
+                on_failure: step.on_failure.unwrap_or_default(),
+                at_most_once: step.repeat.is_some(),
+                branches: HashMap::new(),
+            });
             self.by_key.insert(step.key.clone(), id);
             for (branch, steps) in &step.branches {
                 let at = format!("{at}/branches/{}", super::definition::escape(branch));
@@ -129,6 +155,11 @@ impl Plan {
     /// The list of steps of a step's branch; none where the definition gives none.
     pub fn branch(&self, step: StepId, branch: &str) -> Option<ListId> {
         self.step(step).branches.get(branch).copied()
+    }
+
+    /// The steps for when a step failed in the end; none where the definition gives none.
+    pub fn failure_branch(&self, step: StepId) -> Option<ListId> {
+        self.branch(step, ON_FAILURE)
     }
 
     /// The step whose branch a list is; none for the workflow's own.

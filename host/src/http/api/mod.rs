@@ -1,6 +1,8 @@
 //! `/api/v1`: what a token may do. Every route stands in [`routes`].
 
+mod events;
 mod plugins;
+mod queues;
 mod runs;
 mod secrets;
 mod workflows;
@@ -17,12 +19,15 @@ use serde_json::{Value, json};
 
 use super::error::Problem;
 use super::request::{Query, Reply, read_body};
+use super::server::Stopping;
 use crate::admin::Admin;
 use crate::limits::{API_BODY_BYTES_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, PLUGIN_BYTES_MAX};
 
 /// A request to a route.
 struct Call {
     admin: Arc<Admin>,
+    /// Ends when the host is told to stop.
+    stopping: Stopping,
     params: Vec<(String, String)>,
     query: Query,
     headers: HeaderMap,
@@ -64,9 +69,22 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::GET, "/workflows/{key}/export", |call| Box::pin(workflows::export(call)));
     add(Method::GET, "/runs", |call| Box::pin(runs::list(call)));
     add(Method::GET, "/runs/{id}", |call| Box::pin(runs::show(call)));
+    add(Method::DELETE, "/runs/{id}", |call| Box::pin(runs::delete(call)));
+    add(Method::POST, "/runs/{id}/cancel", |call| Box::pin(runs::cancel(call)));
+    add(Method::POST, "/runs/{id}/rerun", |call| Box::pin(runs::rerun(call)));
+    add(Method::POST, "/runs/{id}/signals", |call| Box::pin(runs::signal(call)));
+    add(Method::POST, "/runs/{id}/tasks", |call| Box::pin(runs::act(call)));
+    add(Method::POST, "/runs/{id}/decide", |call| Box::pin(runs::decide(call)));
+    add(Method::GET, "/runs/{id}/events", |call| Box::pin(events::of_run(call)));
+    add(Method::GET, "/events", |call| Box::pin(events::of_all(call)));
+    add(Method::POST, "/workflows/{key}/runs", |call| Box::pin(runs::start(call)));
+    add(Method::POST, "/workflows/{key}/signals", |call| Box::pin(runs::signal_workflow(call)));
+    add(Method::GET, "/queues", |call| Box::pin(queues::list(call)));
+    add(Method::PUT, "/queues/{name}", |call| Box::pin(queues::set(call)));
     add(Method::GET, "/plugins", |call| Box::pin(plugins::list(call)));
     add(Method::POST, "/plugins", |call| Box::pin(plugins::add(call)));
     add(Method::GET, "/plugins/{vendor}/{name}", |call| Box::pin(plugins::inspect(call)));
+    add(Method::PUT, "/plugins/{vendor}/{name}/grants", |call| Box::pin(plugins::grant(call)));
     add(Method::GET, "/secrets", |call| Box::pin(secrets::list(call)));
     add(Method::PUT, "/secrets/{name}", |call| Box::pin(secrets::set(call)));
     add(Method::DELETE, "/secrets/{name}", |call| Box::pin(secrets::remove(call)));
@@ -78,7 +96,12 @@ fn routes() -> matchit::Router<Vec<Route>> {
 }
 
 /// Serves a request whose path below `/api/v1` is `path`.
-pub(super) async fn serve(admin: &Arc<Admin>, path: &str, request: Request<Incoming>) -> Result<Reply, Problem> {
+pub(super) async fn serve(
+    admin: &Arc<Admin>,
+    stopping: &Stopping,
+    path: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
     let Ok(found) = ROUTES.at(path) else {
         return Err(Problem::not_found(format!("the API has no `{path}`")));
     };
@@ -90,7 +113,8 @@ pub(super) async fn serve(admin: &Arc<Admin>, path: &str, request: Request<Incom
     let params = found.params.iter().map(decode).collect();
     let (parts, body) = request.into_parts();
     let body = read_body(body, route.body_bytes_max).await?;
-    let call = Call { admin: admin.clone(), params, query: Query::of(&parts.uri), headers: parts.headers, body };
+    let (admin, stopping) = (admin.clone(), stopping.clone());
+    let call = Call { admin, stopping, params, query: Query::of(&parts.uri), headers: parts.headers, body };
     (route.handler)(call).await
 }
 

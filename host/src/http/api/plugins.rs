@@ -7,7 +7,7 @@ use super::Call;
 use crate::admin::Source;
 use crate::http::error::Problem;
 use crate::http::request::{Reply, json_reply};
-use crate::plugin::Plugin;
+use crate::plugin::{Grants, Plugin};
 
 /// `GET /plugins` → `{items: [plugin], refused: [{path, reason}]}`: every installed version, and files of the watched folder
 /// that are no plugins.
@@ -44,6 +44,16 @@ pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &inspected(found.ok_or_else(missing)?)))
 }
 
+/// `PUT /plugins/{vendor}/{name}/grants` with `{http?: [host]}` → the grants. What the plugin may do from now on, in all its versions: send
+/// requests to these hosts (`api.example.org`, `*.example.org`, `*`, `127.0.0.1:8080`).
+pub(super) async fn grant(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let grants: Grants = call.json()?;
+    call.admin.set_grants(&name, grants).await?;
+    Ok(json_reply(StatusCode::OK, &call.admin.grants(&name).await?))
+}
+
 fn summary(plugin: &Plugin) -> Value {
     let description = &plugin.description;
     let nodes: Vec<&str> = description.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -63,5 +73,6 @@ fn inspected(plugin: &Plugin) -> Value {
     body["digest"] = json!(plugin.digest);
     body["imports"] = json!(plugin.facts.imports);
     body["exports"] = json!(plugin.facts.exports);
+    body["grants"] = json!(*plugin.grants());
     body
 }

@@ -1,0 +1,41 @@
+//! What plugins may do beyond their runs.
+
+use super::{Admin, Error};
+use crate::plugin::{Grants, Plugin};
+
+impl Admin {
+    /// What a plugin may do, in all its versions.
+    pub async fn grants(&self, name: &str) -> Result<Grants, Error> {
+        let plugin = self.any_version(name)?;
+        Ok(Grants::clone(&plugin.grants()))
+    }
+
+    /// Lets a plugin do this from now on, and nothing else. Calls that go on keep what they had.
+    pub async fn set_grants(&self, name: &str, grants: Grants) -> Result<(), Error> {
+        let _changing = self.changing.lock().await;
+        self.any_version(name)?;
+        let stored = serde_json::to_value(&grants).map_err(|error| crate::store::Error::Engine(error.to_string()))?;
+        self.store.put_grants(name, &stored).await?;
+        for plugin in self.registry.list().iter().filter(|plugin| plugin.description.name == name) {
+            plugin.grant(grants.clone());
+        }
+        tracing::info!(plugin = name, grants = %stored, "changed what a plugin may do");
+        Ok(())
+    }
+
+    fn any_version(&self, name: &str) -> Result<std::sync::Arc<Plugin>, Error> {
+        let plugins = self.registry.list();
+        let found = plugins.into_iter().rfind(|plugin| plugin.description.name == name);
+        found.ok_or_else(|| Error::not_found("plugin", name, "; `weft plugin list` shows what is installed"))
+    }
+
+    /// Lets a plugin that has just become callable do what was granted to it before.
+    pub(super) async fn restore_grants(&self, plugin: &Plugin) -> Result<(), Error> {
+        let granted = self.read(crate::store::Store::grants).await?;
+        if let Some((_, grants)) = granted.into_iter().find(|(name, _)| *name == plugin.description.name) {
+            let read = serde_json::from_value(grants);
+            plugin.grant(read.map_err(|error| crate::store::Error::Corrupt(format!("grants: {error}")))?);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,82 @@
+//! What carries out steps.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::program::NodeBinding;
+use crate::digest::Digest;
+use crate::plugin::exports::nodes;
+use crate::plugin::{CallContext, Grants, Instance, Registry};
+use crate::run::{Event, Failure, Outcome};
+use crate::workflow::Json;
+
+/// One call of a step's component.
+pub struct NodeCall {
+    /// What the component is told.
+    pub call: nodes::Call,
+    /// The state that it kept and the event, for all calls but an activation's first.
+    pub event: Option<(Json, Event)>,
+    /// What it may use.
+    pub context: CallContext,
+    /// An instance that this run has already.
+    pub instance: Option<Instance>,
+    /// How long it may take, in milliseconds.
+    pub limit_ms: u64,
+}
+
+/// What came of a call.
+pub struct NodeAnswer {
+    /// The component's answer, or the failure that stands for none.
+    pub outcome: Result<Outcome, Failure>,
+    /// Whether there was no answer: the component broke off, or was stopped.
+    pub is_broken: bool,
+    /// What it used and did.
+    pub context: CallContext,
+    /// Fit for the next call of this run.
+    pub instance: Option<Instance>,
+}
+
+/// Calls components.
+pub trait Components: Send + Sync {
+    /// Makes one call.
+    fn call<'a>(&'a self, binding: &'a NodeBinding, call: NodeCall) -> BoxFuture<'a, NodeAnswer>;
+
+    /// Whether a fresh instance would have to be waited for.
+    fn is_crowded(&self) -> bool;
+
+    /// What an operator lets a plugin do, now.
+    fn grants(&self, plugin: &Digest) -> Arc<Grants>;
+}
+
+impl Components for Registry {
+    fn call<'a>(&'a self, binding: &'a NodeBinding, call: NodeCall) -> BoxFuture<'a, NodeAnswer> {
+        Box::pin(async move {
+            let NodeCall { call, event, context, instance, limit_ms } = call;
+            let instance = match (instance, self.get(&binding.digest)) {
+                (Some(instance), _) => Ok(instance),
+                (None, Some(plugin)) => self.instantiate(&plugin).await.map_err(Failure::from),
+                (None, None) => {
+                    let message = format!("`{}` ({}) is not installed", binding.plugin, binding.digest);
+                    Err(Failure::error("plugin-missing", message))
+                }
+            };
+            match instance {
+                Err(failure) => NodeAnswer { outcome: Err(failure), is_broken: true, context, instance: None },
+                Ok(mut instance) => match instance.call_node(&call, event, context, limit_ms).await {
+                    (Ok(outcome), context) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
+                    // An instance that broke is gone.
+                    (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
+                },
+            }
+        })
+    }
+
+    fn is_crowded(&self) -> bool {
+        Registry::is_crowded(self)
+    }
+
+    fn grants(&self, plugin: &Digest) -> Arc<Grants> {
+        self.get(plugin).map(|plugin| plugin.grants()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,133 @@
+//! What a call can ask the host for: values of its plugin's own, other runs, servers outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Executor;
+use super::program::{NodeBinding, Program};
+use crate::plugin::Services;
+use crate::run::{ActivationId, Fault, KvKey, Request, Response, RunId, Seen};
+use crate::workflow::Key;
+
+/// A call is about to reach outside: whoever carries out the run stores that, and then says so.
+pub(super) struct Intent {
+    pub(super) activation: ActivationId,
+    pub(super) attempt: u32,
+    pub(super) at_ms: u64,
+    pub(super) stored: oneshot::Sender<()>,
+}
+
+/// The services of a step's call.
+pub(super) struct StepServices {
+    pub(super) executor: Arc<Executor>,
+    pub(super) program: Arc<Program>,
+    pub(super) binding: NodeBinding,
+    pub(super) stack: Arc<[Key]>,
+    pub(super) activation: ActivationId,
+    pub(super) attempt: u32,
+    pub(super) at_ms: u64,
+    pub(super) intents: mpsc::UnboundedSender<Intent>,
+    pub(super) is_intended: AtomicBool,
+}
+
+impl Services for StepServices {
+    fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Fault> {
+        self.executor.read_kv(key)
+    }
+
+    fn start(&self, workflow: &Key) -> Result<RunId, Fault> {
+        let programs = &self.executor.programs;
+        let revision = programs.startable(workflow).map_err(|error| unavailable(&error))?;
+        let Some(revision) = revision else {
+            return Err(Fault::new("not-found", format!("there is no published workflow `{workflow}`")));
+        };
+        let program = programs.program(workflow, revision, None).map_err(|error| unavailable(&error))?;
+        check_stack(&self.stack, &self.program.plan.workflow, &program)?;
+        Ok(self.executor.new_id())
+    }
+
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
+        Box::pin(async move {
+            let grants = self.executor.components.grants(&self.binding.digest);
+            self.executor.outbound.permit(&grants, &request)?;
+            if !self.is_intended.swap(true, Ordering::AcqRel) {
+                self.intend().await?;
+            }
+            self.executor.outbound.send(&grants, request).await
+        })
+    }
+}
+
+impl StepServices {
+    /// Makes durable that this call reaches outside, and everything before it.
+    async fn intend(&self) -> Result<(), Fault> {
+        #[cfg(test)]
+        if self.executor.faults.skip_intents.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let (stored, done) = oneshot::channel();
+        let Self { activation, attempt, at_ms, .. } = *self;
+        let stopped = |_| Fault::new("aborted", "the step was stopped");
+        self.intents.send(Intent { activation, attempt, at_ms, stored }).map_err(|_| stopped(()))?;
+        done.await.map_err(|_| stopped(()))
+    }
+}
+
+/// The services of a trigger's call: it has no run yet, so nothing is stored before it reaches outside.
+pub(crate) struct TriggerServices {
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) digest: crate::digest::Digest,
+}
+
+impl Services for TriggerServices {
+    fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Fault> {
+        self.executor.read_kv(key)
+    }
+
+    fn start(&self, _: &Key) -> Result<RunId, Fault> {
+        Err(Fault::new("invalid", "a trigger starts runs by its reaction"))
+    }
+
+    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
+        Box::pin(async move {
+            let grants = self.executor.components.grants(&self.digest);
+            self.executor.outbound.send(&grants, request).await
+        })
+    }
+}
+
+impl Executor {
+    fn read_kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Fault> {
+        self.store.kv(key).map_err(|error| unavailable(&error))
+    }
+}
+
+/// Whether a run of this program may be started from a run of `workflow` with this stack: how often it stands there is bounded, so
+/// that workflows do not start each other for ever.
+pub(super) fn check_stack(stack: &[Key], workflow: &Key, program: &Program) -> Result<(), Fault> {
+    let plan = &program.plan;
+    let limit = plan.options.stack_limit.unwrap_or(1);
+    let chain = || stack.iter().chain([workflow]);
+    let times = chain().filter(|key| **key == plan.workflow).count();
+    if times >= limit as usize || chain().count() >= crate::limits::STACK_DEPTH_MAX as usize {
+        let mut counts: BTreeMap<&Key, usize> = BTreeMap::new();
+        chain().for_each(|key| *counts.entry(key).or_default() += 1);
+        let chain = counts.iter().map(|(key, count)| format!("{key} × {count}")).collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "`{}` stands {times} times in this chain of runs, of {limit} that its options allow ({chain})",
+            plan.workflow
+        );
+        return Err(Fault::new("stack-limit", message));
+    }
+    Ok(())
+}
+
+fn unavailable(error: &dyn std::fmt::Display) -> Fault {
+    tracing::error!(%error, "a call's request could not be served");
+    Fault::passing("unavailable", "the host could not read its store; its log says why")
+}

@@ -1,0 +1,82 @@
+//! What calls do inside the host beside their run: kept apart until it is committed with the entry of the call, or of the atomic
+//! branch around it.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::id::RunId;
+use crate::workflow::{Json, Key};
+
+/// Which value of the small state: the plugin's, for one workflow.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KvKey {
+    /// `vendor/name`.
+    pub plugin: Box<str>,
+    /// The workflow.
+    pub workflow: Key,
+    /// The plugin's own name for it.
+    pub key: Box<str>,
+}
+
+/// A value as a store had it when it was read: what the commit compares. None: there was no value.
+pub type Seen = Option<Vec<u8>>;
+
+/// Everything that was staged.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Staged {
+    /// What was read before it was written, as it was.
+    pub kv_reads: BTreeMap<KvKey, Seen>,
+    /// What was written; none: removed.
+    pub kv_writes: BTreeMap<KvKey, Option<Bytes>>,
+    /// Runs to start.
+    pub starts: Vec<StagedStart>,
+}
+
+/// A run that a step starts without waiting for it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagedStart {
+    /// The run's id.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: Key,
+    /// What it is given.
+    pub context: Json,
+}
+
+impl Staged {
+    /// Whether there is nothing to commit and nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.kv_reads.is_empty() && self.kv_writes.is_empty() && self.starts.is_empty()
+    }
+
+    /// Adds what was staged after this.
+    pub fn add(&mut self, later: Self) {
+        for (key, seen) in later.kv_reads {
+            // What was read after it was written here says nothing of the store.
+            if !self.kv_writes.contains_key(&key) {
+                self.kv_reads.entry(key).or_insert(seen);
+            }
+        }
+        self.kv_writes.extend(later.kv_writes);
+        self.starts.extend(later.starts);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_reading_and_the_last_writing_count() {
+        let key = |name: &str| KvKey { plugin: "a/b".into(), workflow: "w".parse().unwrap(), key: name.into() };
+        let staged = |reads: &[(&str, u8)], writes: &[(&str, u8)]| Staged {
+            kv_reads: reads.iter().map(|(name, value)| (key(name), Some(vec![*value]))).collect(),
+            kv_writes: writes.iter().map(|(name, value)| (key(name), Some(vec![*value].into()))).collect(),
+            starts: Vec::new(),
+        };
+        let mut all = staged(&[("a", 1)], &[("b", 2)]);
+        all.add(staged(&[("a", 9), ("b", 9), ("c", 3)], &[("b", 4)]));
+        assert_eq!(all, staged(&[("a", 1), ("c", 3)], &[("b", 4)]));
+    }
+}
