@@ -10,9 +10,13 @@ use crate::run::KvKey;
 impl kv::Host for Guest {
     fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, Fault> {
         let key = begin(self, key)?;
-        let staged = &self.call.effects.staged;
-        if let Some(written) = staged.kv_writes.get(&key).or_else(|| self.call.around.kv_writes.get(&key)) {
+        let staged = &mut self.call.effects.staged;
+        if let Some(written) = staged.kv_writes.get(&key) {
             return Ok(written.as_ref().map(|value| value.to_vec()));
+        }
+        if let Some(written) = self.call.around.kv_writes.get(&key).cloned() {
+            staged.kv_reads_around.insert(key, written.clone());
+            return Ok(written.map(|value| value.to_vec()));
         }
         let (seen, value) = services(self)?.kv(&key)?;
         // The first reading counts: if the value changes meanwhile, the commit is refused and the call made again.

@@ -102,11 +102,6 @@ impl Executor {
         };
         // Making a snapshot costs, and few components look at their run.
         let snapshot = || Arc::new(Snapshot::of(program.clone(), state, id, activation.step, at_ms)) as _;
-        let around = || {
-            let mut around = Staged::default();
-            state.staged(id).into_iter().for_each(|staged| around.add(staged.clone()));
-            around
-        };
         let context = CallContext {
             plugin: binding.plugin.clone(),
             workflow: Some(program.plan.workflow.clone()),
@@ -114,7 +109,7 @@ impl Executor {
             scope: binding.sees_run.then(snapshot),
             vault: (!secrets.is_empty()).then(|| self.vault.clone()),
             secrets: secrets.clone(),
-            around: if binding.uses_services { around() } else { Staged::default() },
+            around: if binding.uses_services { state.staged(id) } else { Staged::default() },
             services: services.clone().map(|services| services as _),
             ..CallContext::default()
         };

@@ -64,7 +64,7 @@ impl Unstored {
 
 /// What a batch does to the host beside a run.
 pub(crate) fn staged_changes(staged: Staged, stack: &[crate::workflow::Key], changes: &mut Vec<Change>) {
-    let Staged { kv_reads, kv_writes, starts } = staged;
+    let Staged { kv_reads, kv_writes, starts, .. } = staged;
     changes.extend(kv_reads.into_iter().map(|(key, seen)| Change::KvSeen(key, seen)));
     changes.extend(kv_writes.into_iter().map(|(key, value)| Change::Kv(key, value)));
     changes.extend(starts.into_iter().map(|start| {
@@ -82,7 +82,8 @@ impl Running {
     /// The same; [`CommitError::Changed`] is for the caller: nothing was stored.
     pub(super) async fn try_store(&mut self) -> Result<(), CommitError> {
         let outgoing = self.state.take_outgoing();
-        let changes = self.changes(outgoing);
+        let head = self.head();
+        let changes = self.changes(&head, outgoing);
         let woken: Vec<RunId> = changes
             .iter()
             .filter_map(|change| match change {
@@ -92,7 +93,7 @@ impl Running {
             })
             .collect();
         self.executor.store.commit(changes).await?;
-        self.stored();
+        self.stored(head);
         woken.into_iter().for_each(|run| self.executor.poke(run));
         for kept in std::mem::take(&mut self.unstored.returned) {
             self.executor.poke_waiters(&kept.name)?;
@@ -100,7 +101,21 @@ impl Running {
         Ok(())
     }
 
-    fn changes(&mut self, outgoing: Outgoing) -> Vec<Change> {
+    /// The head as the state now has it.
+    fn head(&self) -> RunHead {
+        let mut head = self.unstored.head.clone();
+        head.kept_signals = self.state.kept_signals() as u64;
+        if let Some(end) = self.state.end() {
+            head.status = end.status;
+            head.reason = end.reason;
+            head.message.clone_from(&end.message);
+            head.ended_ms = Some(self.executor.clock.now_ms());
+            head.place = Place::Ended;
+        }
+        head
+    }
+
+    fn changes(&mut self, head: &RunHead, outgoing: Outgoing) -> Vec<Change> {
         let workflow = &self.program.plan.workflow;
         let id = self.unstored.head.id;
         let name =
@@ -110,11 +125,10 @@ impl Running {
         let options = &self.program.plan.options;
         let delete_on = options.history.as_ref().map_or(&[][..], |history| &history.delete_on);
         let unstored = &mut self.unstored;
-        unstored.head.kept_signals = self.state.kept_signals() as u64;
         let total = unstored.tail_entries + unstored.entries.len();
         let wants_snapshot = unstored.wants_snapshot && ended.is_none() && total >= SNAPSHOT_ENTRIES_MIN;
         let run = RunChange {
-            head: unstored.head.clone(),
+            head: head.clone(),
             before: unstored.before.clone(),
             segments: unstored.segments,
             entries: unstored.entries.clone(),
@@ -155,7 +169,7 @@ impl Running {
     }
 
     /// Everything was stored.
-    fn stored(&mut self) {
+    fn stored(&mut self, head: RunHead) {
         let waits = self.state.keyed_signals();
         let unstored = &mut self.unstored;
         unstored.waits = waits;
@@ -171,12 +185,10 @@ impl Running {
         unstored.taken.clear();
         unstored.is_asked = false;
         unstored.staged = Staged::default();
-        unstored.before = Some(unstored.head.clone());
+        unstored.before = Some(head.clone());
+        unstored.head = head;
         self.live.set_head(&unstored.head);
         self.executor.unreserve(unstored);
-        if self.unstored.head.place == Place::Ended {
-            self.unstored.parent = None;
-        }
     }
 }
 

@@ -160,7 +160,7 @@ impl Running {
             if self.live.take_mail() {
                 self.take_mail().await?;
             }
-            self.pass_time();
+            self.pass_time().await?;
             if self.state.end().is_some() {
                 return self.finish().await.map(Reached::End);
             }
@@ -198,20 +198,56 @@ impl Running {
     }
 
     /// Takes up what time has brought about.
-    fn pass_time(&mut self) {
+    async fn pass_time(&mut self) -> Result<(), Error> {
         let now_ms = self.executor.clock.now_ms();
         while let Some(entry) = self.state.due(&self.program.plan, now_ms) {
-            self.note(entry);
-            if self.state.end().is_some() {
-                return;
-            }
+            self.take(entry).await?;
         }
+        Ok(())
     }
 
-    /// Folds an entry that waits for no commit.
+    /// Folds an entry that keeps nothing but itself.
     pub(super) fn note(&mut self, entry: Entry) {
+        if self.state.end().is_some() {
+            // It came too late: nothing follows the end.
+            return;
+        }
         self.state.apply(&self.program.plan, &entry);
         self.unstored.entries.push(entry);
+    }
+
+    /// Folds an entry, and if calls did something inside the host that is now to be kept (the entry's own, or those of an
+    /// atomic branch that it brings to its end), commits that.
+    async fn take(&mut self, entry: Entry) -> Result<(), Error> {
+        let does = matches!(&entry, Entry::Called(called) if !called.effects.staged.is_empty());
+        // What was staged is refused if what a call read has changed: then the state must be what it was.
+        if self.state.end().is_some() {
+            return Ok(());
+        }
+        let before = (does || self.state.has_atomic_branch()).then(|| self.state.clone());
+        let activation = entry.activation().map(Into::into);
+        self.note(entry);
+        if self.state.has_staged() {
+            match self.try_store().await {
+                Err(CommitError::Changed) => self.undo(before, activation),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What a call read was changed by others: it is as if it had not been made, and it is made again. In an atomic branch the
+    /// whole branch is.
+    fn undo(&mut self, before: Option<State>, activation: Option<Box<str>>) {
+        self.unstored.entries.pop();
+        if let Some(before) = before {
+            self.state = before;
+        }
+        let around = activation.and_then(|path| self.state.find(&path));
+        if let Some((activation, branch)) = around.and_then(|id| self.state.atomic_branch(id)) {
+            let at_ms = self.executor.clock.now_ms();
+            self.note(Entry::Restarted { at_ms, activation, branch });
+        }
     }
 
     async fn start_flights(&mut self, flights: &mut Flights, intents: &mpsc::UnboundedSender<Intent>) -> Result<(), Error> {
@@ -244,6 +280,7 @@ impl Running {
                     flights.start(Flight::Call(id), if is_alone { Box::pin(call) } else { side_by_side(call) });
                 }
                 Command::Send(id, wait, request) => {
+                    self.state.calling(id, now_ms);
                     let sending = self.send(id, &wait, *request);
                     let landed = wait.clone();
                     let sending = async move { Landed::Request(id, landed, sending.await) };
@@ -290,6 +327,10 @@ impl Running {
     async fn answered(&mut self, answered: Answered) -> Result<(), Error> {
         let Answered { activation: id, mut entry, is_hidden, instance } = answered;
         self.idle.extend(instance);
+        if self.state.is_atomic(id) && entry.effects.staged.is_outdated(&self.state.staged(id)) {
+            // Beside it in the same atomic branch others changed what it read: it is made again.
+            return Ok(());
+        }
         let is_synchronous = self.unstored.head.synchronous;
         if let Err(failure) = check(&self.program.plan, &self.state, id, &entry.outcome, is_synchronous) {
             entry.outcome = CallOutcome::Failed(failure);
@@ -300,15 +341,7 @@ impl Running {
             self.note(Entry::Lost { at_ms, activation: entry.activation });
             return self.store().await;
         }
-        // What was staged is refused if what the call read has changed: then the state must be what it was.
-        let before = (!entry.effects.staged.is_empty() || self.state.is_atomic(id)).then(|| self.state.clone());
-        self.note(Entry::Called(Box::new(entry)));
-        if self.state.has_staged() {
-            match self.try_store().await {
-                Err(CommitError::Changed) => self.undo(before, id),
-                other => other?,
-            }
-        }
+        self.take(Entry::Called(Box::new(entry))).await?;
         if self.state.end().is_some() {
             return Ok(());
         }
@@ -323,19 +356,6 @@ impl Running {
             self.store().await?;
         }
         Ok(())
-    }
-
-    /// What a call read was changed by others: it is as if it had not been made, and it is made again. In an atomic branch the
-    /// whole branch is.
-    fn undo(&mut self, before: Option<State>, id: ActivationId) {
-        self.unstored.entries.pop();
-        if let Some(before) = before {
-            self.state = before;
-        }
-        if let Some((activation, branch)) = self.state.atomic_branch(id) {
-            let at_ms = self.executor.clock.now_ms();
-            self.note(Entry::Restarted { at_ms, activation, branch });
-        }
     }
 
     async fn intended(&mut self, intent: Intent) -> Result<(), Error> {
@@ -361,12 +381,15 @@ impl Running {
             {
                 continue;
             }
+            if self.state.end().is_some() {
+                continue;
+            }
             if let Some(kept) = self.not_for_us(&arrival) {
                 self.unstored.returned.push(kept);
                 continue;
             }
             let at_ms = self.executor.clock.now_ms();
-            self.note(Entry::Arrived { at_ms, arrival });
+            self.take(Entry::Arrived { at_ms, arrival }).await?;
         }
         self.take_kept_signals().await
     }
@@ -399,13 +422,9 @@ impl Running {
 
     async fn finish(&mut self) -> Result<Finished, Error> {
         let Some(finished) = Finished::of(&self.state) else { unreachable!("called when the state has an end") };
-        let head = &mut self.unstored.head;
-        head.status = finished.end.status;
-        head.reason = finished.end.reason;
-        head.message.clone_from(&finished.end.message);
-        head.ended_ms = Some(self.executor.clock.now_ms());
-        head.place = Place::Ended;
-        self.store().await?;
+        if self.unstored.head.place != Place::Ended || !self.unstored.is_stored() {
+            self.store().await?;
+        }
         Ok(finished)
     }
 

@@ -178,7 +178,9 @@ impl Executor {
             let executor = self.clone();
             tokio::spawn(async move {
                 match executor.store.commit(gone).await {
-                    Ok(()) | Err(CommitError::Gone) => {}
+                    Ok(()) => {}
+                    // Some of it was taken up meanwhile: the rest is looked at again.
+                    Err(CommitError::Gone) => executor.poke(run),
                     Err(error) => tracing::error!(%run, %error, "what came too late could not be thrown away"),
                 }
             });

@@ -70,7 +70,7 @@ impl Executor {
         let (mut unstored, stack) = self.accept_into(&start, origin, slot.is_none());
         let run = unstored.head.id;
         // What came for the whole run ended it; what it did outside of itself it has done.
-        unstored.entries.extend(repeated.iter().filter(|entry| entry.is_repeatable()).cloned());
+        unstored.entries.extend(repeated.iter().filter(|entry| is_repeatable(entry)).cloned());
         if let Some(path) = &from {
             let state = fold(&program, run, &unstored.entries);
             if state.is_none_or(|state| state.find(path).is_none()) {
@@ -107,21 +107,6 @@ impl Executor {
     }
 }
 
-impl Entry {
-    /// The activation that it is about.
-    fn activation(&self) -> Option<&str> {
-        match self {
-            Self::Intended { activation, .. } | Self::Woke { activation, .. } | Self::Responded { activation, .. } => {
-                Some(activation)
-            }
-            Self::Lost { activation, .. } | Self::Restarted { activation, .. } => Some(activation),
-            Self::TimedOut { activation, .. } => activation.as_deref(),
-            Self::Called(called) => Some(&called.activation),
-            Self::Accepted(_) | Self::Started { .. } | Self::Arrived { .. } => None,
-        }
-    }
-
-    fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Accepted(_) | Self::Started { .. } | Self::TimedOut { activation: None, .. })
-    }
+fn is_repeatable(entry: &Entry) -> bool {
+    !matches!(entry, Entry::Accepted(_) | Entry::Started { .. } | Entry::TimedOut { activation: None, .. })
 }

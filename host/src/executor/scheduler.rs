@@ -3,7 +3,7 @@
 //! Every run is of one queue: its workflow's own, or a job queue that its trigger named. A run that is carried out holds a
 //! [`Slot`]; one that waits holds none, and is not held up when it goes on.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -56,7 +56,7 @@ pub(super) struct Scheduler {
 struct Inner {
     live: u32,
     background: u32,
-    queues: HashMap<Arc<str>, Queue>,
+    queues: BTreeMap<Arc<str>, Queue>,
     /// Numbers the runs that began from a queue, so that queues of one priority take turns.
     turn: u64,
 }

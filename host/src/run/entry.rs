@@ -86,6 +86,28 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// The path of the activation that it is about.
+    pub fn activation(&self) -> Option<&str> {
+        match self {
+            Self::Accepted(_) | Self::Started { .. } => None,
+            Self::Called(called) => Some(&called.activation),
+            Self::TimedOut { activation, .. } => activation.as_deref(),
+            Self::Intended { activation, .. }
+            | Self::Woke { activation, .. }
+            | Self::Responded { activation, .. }
+            | Self::Lost { activation, .. }
+            | Self::Restarted { activation, .. } => Some(activation),
+            Self::Arrived { arrival, .. } => match arrival {
+                Arrival::TaskActed { activation, .. }
+                | Arrival::ChildEnded { activation, .. }
+                | Arrival::Decided { activation, .. } => Some(activation),
+                Arrival::Signal { .. } | Arrival::Cancel { .. } => None,
+            },
+        }
+    }
+}
+
 /// A run was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accepted {

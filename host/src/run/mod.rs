@@ -20,5 +20,7 @@ pub use history::{ActivationView, FailureView, ResponseView, View, view};
 pub use id::{RunId, RunIdError};
 pub use retry::backoff_ms;
 pub use staged::{KvKey, Seen, Staged, StagedStart};
+#[cfg(test)]
+pub(crate) use state::set_fire_timers_twice;
 pub use state::{Activation, ActivationId, Child, Command, End, Ended, Event, OpenWait, Outgoing, Phase, State, check};
 pub use wait::{Fault, Request, Task, TaskAction, Wait, WaitKind};

@@ -27,6 +27,8 @@ pub type Seen = Option<Vec<u8>>;
 pub struct Staged {
     /// What was read before it was written, as it was.
     pub kv_reads: BTreeMap<KvKey, Seen>,
+    /// What one call read of what others had staged in the atomic branches around it, as it was.
+    pub kv_reads_around: BTreeMap<KvKey, Option<Bytes>>,
     /// What was written; none: removed.
     pub kv_writes: BTreeMap<KvKey, Option<Bytes>>,
     /// Runs to start.
@@ -45,6 +47,12 @@ pub struct StagedStart {
 }
 
 impl Staged {
+    /// Whether what this call read is no longer so, by what has been staged around it since.
+    pub fn is_outdated(&self, around: &Self) -> bool {
+        self.kv_reads.keys().any(|key| around.kv_writes.contains_key(key))
+            || self.kv_reads_around.iter().any(|(key, value)| around.kv_writes.get(key) != Some(value))
+    }
+
     /// Whether there is nothing to commit and nothing to check.
     pub fn is_empty(&self) -> bool {
         self.kv_reads.is_empty() && self.kv_writes.is_empty() && self.starts.is_empty()
@@ -71,6 +79,7 @@ mod tests {
     fn the_first_reading_and_the_last_writing_count() {
         let key = |name: &str| KvKey { plugin: "a/b".into(), workflow: "w".parse().unwrap(), key: name.into() };
         let staged = |reads: &[(&str, u8)], writes: &[(&str, u8)]| Staged {
+            kv_reads_around: BTreeMap::new(),
             kv_reads: reads.iter().map(|(name, value)| (key(name), Some(vec![*value]))).collect(),
             kv_writes: writes.iter().map(|(name, value)| (key(name), Some(vec![*value].into()))).collect(),
             starts: Vec::new(),
@@ -78,5 +87,17 @@ mod tests {
         let mut all = staged(&[("a", 1)], &[("b", 2)]);
         all.add(staged(&[("a", 9), ("b", 9), ("c", 3)], &[("b", 4)]));
         assert_eq!(all, staged(&[("a", 1), ("c", 3)], &[("b", 4)]));
+    }
+
+    #[test]
+    fn what_others_stage_meanwhile_makes_a_reading_outdated() {
+        let key = |name: &str| KvKey { plugin: "a/b".into(), workflow: "w".parse().unwrap(), key: name.into() };
+        let around = |value: u8| Staged { kv_writes: [(key("a"), Some(vec![value].into()))].into(), ..Staged::default() };
+        let from_store = Staged { kv_reads: [(key("a"), None)].into(), ..Staged::default() };
+        assert!(!from_store.is_outdated(&Staged::default()));
+        assert!(from_store.is_outdated(&around(1)));
+        let from_others = Staged { kv_reads_around: [(key("a"), Some(vec![1].into()))].into(), ..Staged::default() };
+        assert!(!from_others.is_outdated(&around(1)));
+        assert!(from_others.is_outdated(&around(2)));
     }
 }

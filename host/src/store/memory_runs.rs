@@ -45,23 +45,43 @@ impl Tables {
         self.last_number
     }
 
-    /// Whether a change may be made, by what is stored before the batch.
-    fn check(&self, change: &Change) -> Result<(), CommitError> {
+    /// Whether a batch may be made, by what is stored before it.
+    fn check(&self, changes: &[Change]) -> Result<(), CommitError> {
         let gone = |there: bool| if there { Ok(()) } else { Err(CommitError::Gone) };
-        match change {
-            Change::TakeUp(run, number) => gone(self.arrivals.contains_key(&(*run, *number))),
-            Change::Answer(run) => gone(self.asked.contains_key(run)),
-            Change::TakeSignal(name, number) => gone(self.kept.contains_key(&(name.clone(), *number))),
-            Change::KvSeen(key, seen) if self.kv.get(key).map(|(number, _)| number.to_be_bytes().to_vec()) != *seen => {
-                Err(CommitError::Changed)
+        let mut dedup = BTreeMap::new();
+        for (place, change) in changes.iter().enumerate() {
+            match change {
+                Change::Run(change) => {
+                    let (id, workflow) = (change.head.id, &change.head.workflow);
+                    if let Some(key) = change.dedup.as_ref().filter(|_| change.before.is_none()) {
+                        let first = self.dedup.get(&(workflow.clone(), key.clone())).copied();
+                        if let Some(first) = first.or(dedup.insert((workflow, key), id)) {
+                            return Err(CommitError::Duplicate(place, first));
+                        }
+                    }
+                    let segments = self.runs.get(&id).map_or(0, |run| run.segments.len());
+                    if !change.forget && !change.entries.is_empty() && segments != change.segments as usize {
+                        return Err(CommitError::Fenced(id));
+                    }
+                }
+                Change::TakeUp(run, number) => gone(self.arrivals.contains_key(&(*run, *number)))?,
+                Change::Answer(run) => gone(self.asked.contains_key(run))?,
+                Change::TakeSignal(name, number) => gone(self.kept.contains_key(&(name.clone(), *number)))?,
+                Change::KvSeen(key, seen) => {
+                    if self.kv.get(key).map(|(number, _)| number.to_be_bytes().to_vec()) != *seen {
+                        return Err(CommitError::Changed);
+                    }
+                }
+                Change::Arrive(..) | Change::Ask(_) | Change::Kv(..) | Change::KeepSignal(_) => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
-    fn make(&mut self, place: usize, change: &Change) -> Result<(), CommitError> {
+    /// Makes a change that was checked.
+    fn make(&mut self, change: &Change) {
         match change {
-            Change::Run(change) => return self.run(place, change),
+            Change::Run(change) => self.run(change),
             Change::Arrive(run, arrival) => {
                 let number = self.next();
                 self.arrivals.insert((*run, number), arrival.clone());
@@ -91,18 +111,13 @@ impl Tables {
                 self.kept.remove(&(name.clone(), *number));
             }
         }
-        Ok(())
     }
 
-    fn run(&mut self, place: usize, change: &RunChange) -> Result<(), CommitError> {
+    fn run(&mut self, change: &RunChange) {
         let (id, workflow) = (change.head.id, &change.head.workflow);
         if change.before.is_none() {
             if let Some(key) = &change.dedup {
-                let key = (workflow.clone(), key.clone());
-                if let Some(first) = self.dedup.get(&key) {
-                    return Err(CommitError::Duplicate(place, *first));
-                }
-                self.dedup.insert(key, id);
+                self.dedup.insert((workflow.clone(), key.clone()), id);
             }
             *self.counts.entry(workflow.clone()).or_default() += 1;
         }
@@ -114,21 +129,17 @@ impl Tables {
         }
         if change.forget {
             self.runs.remove(&id);
-            return Ok(());
+            return;
         }
         let run = self.runs.entry(id);
         let run = run.or_insert_with(|| Run { head: change.head.clone(), segments: Vec::new(), snapshot: None });
         if !change.entries.is_empty() {
-            if run.segments.len() != change.segments as usize {
-                return Err(CommitError::Fenced(id));
-            }
             run.segments.push(change.entries.clone());
         }
         run.head = change.head.clone();
         if let Some(state) = &change.snapshot {
             run.snapshot = Some((state.clone(), run.segments.len()));
         }
-        Ok(())
     }
 }
 
@@ -144,13 +155,8 @@ impl MemoryRunStore {
     /// Makes changes at once: what [`RunStore::commit`] does.
     pub fn make(&self, changes: &[Change]) -> Result<(), CommitError> {
         let mut tables = self.tables();
-        changes.iter().try_for_each(|change| tables.check(change))?;
-        // What is refused half-way has changed nothing.
-        let mut made = tables.clone();
-        for (place, change) in changes.iter().enumerate() {
-            made.make(place, change)?;
-        }
-        *tables = made;
+        tables.check(changes)?;
+        changes.iter().for_each(|change| tables.make(change));
         Ok(())
     }
 }

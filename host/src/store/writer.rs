@@ -209,18 +209,18 @@ impl Group {
         if result.is_ok() && !self.counted.is_empty() {
             written.counters.write().unwrap_or_else(PoisonError::into_inner).extend(self.counted);
         }
-        for (place, refused) in self.refused {
-            let _ = refused.send(Err(Error::Refused(place)));
-        }
-        for waiting in self.waiting {
-            let _ = waiting.send(result.as_ref().copied().map_err(|error| Error::Engine(error.to_string())));
-        }
         if result.is_ok() {
             for committed in committed {
                 written.last_commit.store(committed.number, Ordering::Release);
                 // Nobody may be following.
                 let _ = written.followers.send(committed);
             }
+        }
+        for (place, refused) in self.refused {
+            let _ = refused.send(Err(Error::Refused(place)));
+        }
+        for waiting in self.waiting {
+            let _ = waiting.send(result.as_ref().copied().map_err(|error| Error::Engine(error.to_string())));
         }
         result
     }

@@ -16,6 +16,8 @@ use super::wait::{Fault, Request, Wait, WaitKind};
 use crate::workflow::{Json, Key, ListId, Plan, StepId};
 
 pub use check::check;
+#[cfg(test)]
+pub(crate) use waits::set_fire_timers_twice;
 
 /// A run at one moment. Folding the same entries with the same plan always gives the same state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -372,9 +374,11 @@ impl State {
         results
     }
 
-    /// What calls staged in the atomic branches around an activation, the outermost first.
-    pub fn staged(&self, from: ActivationId) -> Vec<&Staged> {
-        self.overlays(from).iter().rev().map(|overlay| &overlay.staged).collect()
+    /// What calls staged in the atomic branches around an activation: it sees that.
+    pub fn staged(&self, from: ActivationId) -> Staged {
+        let mut staged = Staged::default();
+        self.overlays(from).iter().rev().for_each(|overlay| staged.add(overlay.staged.clone()));
+        staged
     }
 
     /// Whether an activation is in an atomic branch.
@@ -487,10 +491,13 @@ impl State {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// A call of an activation begins. What it comes to is an entry with the same time.
+    /// A call of an activation begins, or its request is sent. What comes of it is an entry with the same time.
     pub fn calling(&mut self, id: ActivationId, at_ms: u64) {
         if let Some(activation) = self.activations.get_mut(&id) {
             activation.began_ms.get_or_insert(at_ms);
+            if activation.retry_ms().is_some() {
+                activation.phase = Phase::Open;
+            }
         }
     }
 }

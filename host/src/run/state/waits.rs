@@ -9,6 +9,17 @@ use crate::run::id::RunId;
 use crate::run::wait::{Wait, WaitKind};
 use crate::workflow::{Json, Plan};
 
+#[cfg(test)]
+thread_local! {
+    static FIRE_TIMERS_TWICE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// Makes a mistake on this thread, so that the simulator shows that it finds it.
+#[cfg(test)]
+pub(crate) fn set_fire_timers_twice(on: bool) {
+    FIRE_TIMERS_TWICE.set(on);
+}
+
 impl State {
     pub(super) fn arrived(&mut self, plan: &Plan, arrival: &Arrival) {
         match arrival {
@@ -78,6 +89,10 @@ impl State {
         let open = activation.waits.iter_mut().find(|open| !open.fired && event.is_of(&open.wait));
         let Some(open) = open else { return };
         open.fired = true;
+        #[cfg(test)]
+        if FIRE_TIMERS_TWICE.get() && matches!(event, Event::Woke(_)) {
+            activation.events.push_back(event.clone());
+        }
         activation.events.push_back(event);
         self.rouse(id);
     }
