@@ -196,6 +196,48 @@ impl Host {
         assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
     }
 
+    /// Lets a plugin send requests to a server.
+    pub(crate) fn grant(&self, plugin: &str, server: &str) {
+        let grants = json!({"http": [server.trim_start_matches("http://")]});
+        assert_eq!(self.api("PUT", &format!("/plugins/{plugin}/grants"), grants.to_string().as_bytes()).status, 200);
+    }
+
+    /// Starts a run by hand and returns its id.
+    #[track_caller]
+    pub(crate) fn start_run(&self, workflow: &str, given: &Value) -> String {
+        let answer = self.api("POST", &format!("/workflows/{workflow}/runs"), given.to_string().as_bytes());
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A run, whole.
+    #[track_caller]
+    pub(crate) fn run(&self, id: &str) -> Value {
+        self.get(&format!("/runs/{id}"))
+    }
+
+    /// Waits until a run has ended and returns it.
+    #[track_caller]
+    pub(crate) fn ended(&self, id: &str) -> Value {
+        eventually(&format!("run {id} has ended: {:#}", self.run(id)), || !self.run(id)["ended_at"].is_null());
+        self.run(id)
+    }
+
+    /// Starts a run by hand, waits for its end and returns it.
+    #[track_caller]
+    pub(crate) fn run_once(&self, workflow: &str, context: &Value) -> Value {
+        let id = self.start_run(workflow, &json!({"context": context}));
+        self.ended(&id)
+    }
+
+    /// Waits until a run's step stands so, and returns the run.
+    #[track_caller]
+    pub(crate) fn step_is(&self, id: &str, path: &str, status: &str) -> Value {
+        let is_so = || self.run(id)["steps"].as_array().unwrap().iter().any(|s| s["path"] == path && s["status"] == status);
+        eventually(&format!("step {path} of run {id} is {status}: {:#}", self.run(id)), is_so);
+        self.run(id)
+    }
+
     /// Stored runs, newest first.
     pub(crate) fn runs(&self) -> Vec<Value> {
         self.get("/runs?limit=500")["items"].as_array().unwrap().clone()
@@ -283,6 +325,34 @@ pub(crate) fn shim() -> PathBuf {
 /// A workflow that is published with a trigger's config and these steps.
 pub(crate) fn workflow(key: &str, trigger: &Value, steps: &Value) -> Value {
     json!({"weft": 1, "key": key, "trigger": {"type": "webhook", "config": trigger}, "steps": steps})
+}
+
+/// A workflow of the test plugin `acme/lab`, which starts by name only.
+pub(crate) fn lab(key: &str, steps: &Value) -> Value {
+    lab_with(key, steps, &json!({}))
+}
+
+/// The same, with options.
+pub(crate) fn lab_with(key: &str, steps: &Value, options: &Value) -> Value {
+    let mut steps = steps.clone();
+    name_types(&mut steps);
+    let trigger = json!({"type": "acme/lab/callable", "config": {"mode": "async"}});
+    json!({"weft": 1, "key": key, "trigger": trigger, "steps": steps, "options": options})
+}
+
+/// Types without a vendor become those of the test plugin.
+fn name_types(steps: &mut Value) {
+    for step in steps.as_array_mut().into_iter().flatten() {
+        if let Some(Value::String(kind)) = step.get_mut("type")
+            && !kind.contains('/')
+            && !["data", "condition", "response"].contains(&kind.as_str())
+        {
+            *kind = format!("acme/lab/{kind}");
+        }
+        if let Some(Value::Object(branches)) = step.get_mut("branches") {
+            branches.values_mut().for_each(name_types);
+        }
+    }
 }
 
 /// The signature of GitHub's scheme.

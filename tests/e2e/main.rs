@@ -3,8 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
 mod harness;
+mod server;
 
 mod cli;
+mod control;
+mod effects;
+mod feed;
 mod hooks;
 mod kill;
 mod payloads;
@@ -15,6 +19,7 @@ mod sandbox;
 mod secrets;
 mod store;
 mod vendors;
+mod waits;
 
 /// Every file of this folder is a module above: a test that nobody runs is worse than none.
 #[test]

@@ -72,20 +72,7 @@ impl Client {
 
     /// Sends a request and reads the answer; `null` where there is none.
     pub(super) async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ClientError> {
-        let mut request = Request::builder().method(method).uri(format!("{}/api/v1{path}", self.url));
-        if let Some(token) = &self.token {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
-        let response = self.http.request(request).await.map_err(|error| {
-            let mut text = format!("no host answers at {} ({error}", self.url);
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            ClientError::Unreachable(text + "); start one with `weft serve`, or say where it is with --url")
-        })?;
+        let response = self.ask(method, path, body).await?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(|error| ClientError::Unreachable(error.to_string()))?.to_bytes();
         let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
@@ -95,7 +82,55 @@ impl Client {
             Err(ClientError::Problem { status: status.as_u16(), text: words_of(&body, status) })
         }
     }
+
+    /// Follows server-sent events until the host ends them: each one's name and data.
+    pub(super) async fn follow(&self, path: &str, mut each: impl FnMut(&str, &Value)) -> Result<(), ClientError> {
+        let response = self.ask(Method::GET, path, Bytes::new()).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        if !status.is_success() {
+            let body = body.collect().await.map_err(|error| ClientError::Unreachable(error.to_string()))?.to_bytes();
+            let text = words_of(&serde_json::from_slice(&body).unwrap_or_default(), status);
+            return Err(ClientError::Problem { status: status.as_u16(), text });
+        }
+        let (mut pending, mut event) = (Vec::new(), String::new());
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| ClientError::Unreachable(format!("the host broke off: {error}")))?;
+            pending.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+            while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = pending.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                match line.trim_end().split_once(": ") {
+                    Some(("event", name)) => name.clone_into(&mut event),
+                    Some(("data", data)) => each(&event, &serde_json::from_str(data).unwrap_or_default()),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<http::Response<impl AnswerBody>, ClientError> {
+        let mut request = Request::builder().method(method).uri(format!("{}/api/v1{path}", self.url));
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
+        self.http.request(request).await.map_err(|error| {
+            let mut text = format!("no host answers at {} ({error}", self.url);
+            let mut cause = std::error::Error::source(&error);
+            while let Some(inner) = cause {
+                text.push_str(&format!(": {inner}"));
+                cause = inner.source();
+            }
+            ClientError::Unreachable(text + "); start one with `weft serve`, or say where it is with --url")
+        })
+    }
 }
+
+/// The body of an answer while it arrives.
+trait AnswerBody: http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Unpin {}
+impl<B: http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Unpin> AnswerBody for B {}
 
 /// A problem document in words.
 fn words_of(document: &Value, status: http::StatusCode) -> String {

@@ -3,6 +3,7 @@
 mod client;
 mod plugin;
 mod print;
+mod queue;
 mod run;
 mod secret;
 mod serve;
@@ -34,9 +35,12 @@ enum Verb {
     /// Write, publish, activate and compare workflows.
     #[command(subcommand)]
     Workflow(workflow::Workflow),
-    /// Look at runs.
+    /// Look at runs, start them, stop them, bring them what they wait for.
     #[command(subcommand)]
     Run(run::Run),
+    /// Set how job queues are treated.
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// Add plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
@@ -87,6 +91,7 @@ pub fn main() -> ExitCode {
         }
         Verb::Workflow(verb) => with_client(&target, json, |client| async move { workflow::run(verb, &client).await }),
         Verb::Run(verb) => with_client(&target, json, |client| async move { run::run(verb, &client).await }),
+        Verb::Queue(verb) => with_client(&target, json, |client| async move { queue::run(verb, &client).await }),
         Verb::Plugin(verb) => with_client(&target, json, |client| async move { plugin::run(verb, &client).await }),
         Verb::Secret(verb) => with_client(&target, json, |client| async move { secret::run(verb, &client).await }),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Failure;
 use super::client::Client;
@@ -19,7 +19,20 @@ pub(super) enum Plugin {
     },
     /// List installed plugins, and files of the watched folder that were refused.
     List,
-    /// Show a plugin: its types, what it imports and exports.
+    /// Say what a plugin may do beyond its runs, in all its versions. What was granted before is replaced.
+    Grant {
+        /// `vendor/name`.
+        name: String,
+        /// A server that it may send requests to: `api.example.org`, `*.example.org`, `*`, `127.0.0.1:8080`. May be given again.
+        #[arg(long, value_name = "HOST", required = true)]
+        http: Vec<String>,
+    },
+    /// Take everything back that a plugin may do.
+    Revoke {
+        /// `vendor/name`.
+        name: String,
+    },
+    /// Show a plugin: its types, what it imports and exports, and what it may do.
     Inspect {
         /// `vendor/name`, or `vendor/name@version`; by default the newest version.
         name: String,
@@ -33,17 +46,35 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
             let plugin = client.send(Method::POST, "/plugins", bytes.into()).await?;
             shown(client, &plugin);
         }
+        Plugin::Grant { name, http } => grant(client, &name, &json!({ "http": http })).await?,
+        Plugin::Revoke { name } => grant(client, &name, &json!({})).await?,
         Plugin::List => list(client).await?,
         Plugin::Inspect { name } => {
             let (name, version) = match name.split_once('@') {
                 Some((name, version)) => (name.to_owned(), format!("?version={version}")),
                 None => (name, String::new()),
             };
-            if name.split('/').count() != 2 {
-                return Err(Failure::Usage(format!("`{name}` is no plugin: write vendor/name")));
-            }
+            check_name(&name)?;
             shown(client, &client.get(&format!("/plugins/{name}{version}")).await?);
         }
+    }
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    match name.split('/').count() {
+        2 => Ok(()),
+        _ => Err(Failure::Usage(format!("`{name}` is no plugin: write vendor/name"))),
+    }
+}
+
+async fn grant(client: &Client, name: &str, grants: &Value) -> Result<(), Failure> {
+    check_name(name)?;
+    let granted = client.send(Method::PUT, &format!("/plugins/{name}/grants"), grants.to_string().into()).await?;
+    if client.json {
+        print::json(&granted);
+    } else {
+        println!("{name} may: {granted}");
     }
     Ok(())
 }
@@ -79,6 +110,7 @@ fn shown(client: &Client, plugin: &Value) {
             println!("{:<8} {interface}", if index == 0 { what } else { "" });
         }
     }
+    println!("{:<8} {}", "grants", plugin["grants"]);
     for (what, member) in [("trigger", "triggers"), ("node", "nodes")] {
         for kind in plugin[member].as_array().into_iter().flatten() {
             println!("\n{what} {}: {}", print::text(kind, "name"), print::text(kind, "summary"));

@@ -1,7 +1,10 @@
 //! `weft run`
 
+use bytes::Bytes;
 use clap::Subcommand;
-use serde_json::Value;
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
 
 use super::Failure;
 use super::client::Client;
@@ -14,9 +17,18 @@ pub(super) enum Run {
         /// Of this workflow.
         #[arg(long)]
         workflow: Option<String>,
-        /// With this status: running, succeeded, failed, error, aborted, canceled, rejected.
+        /// Of this revision of the workflow.
+        #[arg(long, requires = "workflow")]
+        revision: Option<u32>,
+        /// With this status: queued, running, succeeded, failed, error, aborted, canceled, rejected.
         #[arg(long)]
         status: Option<String>,
+        /// Accepted at this time or later (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Accepted before this time.
+        #[arg(long, value_name = "TIME")]
+        before: Option<String>,
         /// Older than this run.
         #[arg(long)]
         after: Option<String>,
@@ -24,8 +36,94 @@ pub(super) enum Run {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
-    /// Show a run: each step with input, output, duration and log.
+    /// Show a run: each step with input, output, duration and log, and what it waits for.
     Show {
+        /// The run's id.
+        id: String,
+    },
+    /// Follow a run until it ends.
+    Watch {
+        /// The run's id.
+        id: String,
+    },
+    /// Start a run by hand, also of a workflow that is paused.
+    Start {
+        /// The workflow's key.
+        workflow: String,
+        /// What its trigger is given, as JSON, or `-` for standard input.
+        #[arg(long, default_value = "null")]
+        context: String,
+        /// This revision; by default the active one, else the newest.
+        #[arg(long, conflicts_with = "draft")]
+        revision: Option<u32>,
+        /// The draft as it is now.
+        #[arg(long)]
+        draft: bool,
+        /// Wait for its end, up to ten minutes.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Stop a run, also while a step computes.
+    Cancel {
+        /// The run's id.
+        id: String,
+    },
+    /// Carry a run out again, as a new run.
+    Rerun {
+        /// The run's id.
+        id: String,
+        /// The path of the step to begin with (`loop/3/mail`); what was done before it is kept. By default the first.
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// On another revision than its own: a number, `newest` or `draft`.
+        #[arg(long)]
+        revision: Option<String>,
+    },
+    /// Send a message to a run by name.
+    Signal {
+        /// The run's id.
+        id: String,
+        /// What its step calls the message.
+        name: String,
+        /// What it holds, as JSON, or `-` for standard input.
+        #[arg(default_value = "null")]
+        payload: String,
+    },
+    /// Act on a task for one of its assignees.
+    Act {
+        /// The run's id.
+        id: String,
+        /// The path of the step that waits.
+        step: String,
+        /// The task's id.
+        task: String,
+        /// The button.
+        action: String,
+        /// The assignee.
+        #[arg(long)]
+        user: String,
+        /// What the form holds, as a JSON object, or `-` for standard input.
+        #[arg(long, default_value = "{}")]
+        values: String,
+    },
+    /// Say what came of a step whose outcome a crash has hidden.
+    Decide {
+        /// The run's id.
+        id: String,
+        /// The path of the step.
+        step: String,
+        /// Make the call again, take it for done, or for failed.
+        #[arg(value_parser = ["retry", "succeed", "fail"])]
+        decision: String,
+        /// The step's result, as JSON, for `succeed`.
+        #[arg(long, default_value = "null")]
+        output: String,
+        /// Why it failed, for `fail`.
+        #[arg(long, default_value = "")]
+        message: String,
+    },
+    /// Delete a run that has ended, with its history.
+    Delete {
         /// The run's id.
         id: String,
     },
@@ -33,19 +131,112 @@ pub(super) enum Run {
 
 pub(super) async fn run(verb: Run, client: &Client) -> Result<(), Failure> {
     match verb {
-        Run::List { workflow, status, after, limit } => {
-            list(client, [("workflow", workflow), ("status", status), ("after", after)], limit).await
+        Run::List { workflow, revision, status, from, before, after, limit } => {
+            let revision = revision.map(|number| number.to_string());
+            let filters = [
+                ("workflow", workflow),
+                ("revision", revision),
+                ("status", status),
+                ("from", from),
+                ("before", before),
+                ("after", after),
+            ];
+            list(client, &filters, limit).await
         }
-        Run::Show { id } => show(client, &id).await,
+        Run::Show { id } => show(client, &client.get(&path(&id, "")).await?),
+        Run::Watch { id } => watch(client, &id).await,
+        Run::Start { workflow, context, revision, draft, wait } => {
+            let wait_ms = if wait { 600_000 } else { 0 };
+            let given = json!({ "context": read_json(&context)?, "revision": revision, "draft": draft, "wait_ms": wait_ms });
+            started(client, &client.post(&format!("/workflows/{}/runs", encoded(&workflow)), &given).await?, wait)
+        }
+        Run::Cancel { id } => told(client, client.post(&path(&id, "/cancel"), &json!({})).await?, "is being cancelled"),
+        Run::Rerun { id, from, revision } => {
+            let revision = revision.map(|word| word.parse::<u32>().map_or_else(|_| Value::from(word), Value::from));
+            started(client, &client.post(&path(&id, "/rerun"), &json!({ "from": from, "revision": revision })).await?, false)
+        }
+        Run::Signal { id, name, payload } => {
+            let given = json!({ "name": name, "payload": read_json(&payload)? });
+            told(client, client.post(&path(&id, "/signals"), &given).await?, "gets the message")
+        }
+        Run::Act { id, step, task, action, user, values } => {
+            let given = json!({ "step": step, "task": task, "user": user, "action": action, "values": read_json(&values)? });
+            told(client, client.post(&path(&id, "/tasks"), &given).await?, "gets the answer")
+        }
+        Run::Decide { id, step, decision, output, message } => {
+            let output = read_json(&output)?;
+            let given = json!({ "step": step, "decision": decision, "output": output, "message": message });
+            told(client, client.post(&path(&id, "/decide"), &given).await?, "goes on")
+        }
+        Run::Delete { id } => told(client, client.send(Method::DELETE, &path(&id, ""), Bytes::new()).await?, "is deleted"),
     }
 }
 
-async fn list(client: &Client, filters: [(&str, Option<String>); 3], limit: usize) -> Result<(), Failure> {
+fn encoded(segment: &str) -> String {
+    utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string()
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/runs/{}{rest}", encoded(id))
+}
+
+/// JSON from the command line, or from standard input for `-`.
+pub(super) fn read_json(text: &str) -> Result<Value, Failure> {
+    let read = if text == "-" {
+        std::io::read_to_string(std::io::stdin()).map_err(|error| Failure::Usage(format!("standard input: {error}")))?
+    } else {
+        text.to_owned()
+    };
+    serde_json::from_str(&read).map_err(|error| Failure::Usage(format!("`{text}` is not JSON: {error}")))
+}
+
+/// What was asked for is going to happen.
+fn told(client: &Client, answer: Value, what: &str) -> Result<(), Failure> {
+    if client.json {
+        print::json(&answer);
+    } else {
+        println!("the run {what}");
+    }
+    Ok(())
+}
+
+fn started(client: &Client, run: &Value, whole: bool) -> Result<(), Failure> {
+    if client.json || whole {
+        return show(client, run);
+    }
+    println!("started {}", print::text(run, "id"));
+    Ok(())
+}
+
+async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
+    client
+        .follow(&path(id, "/events"), |event, data| {
+            if client.json {
+                print::json(&json!({ "event": event, "data": data }));
+                return;
+            }
+            let word = |name: &str| data[name].as_str().unwrap_or_default();
+            match event {
+                "entry" => {
+                    let failure = data["failure"]["message"].as_str().map(|text| format!(": {text}")).unwrap_or_default();
+                    let output = data.get("output").map(|output| format!(" {}", short(output))).unwrap_or_default();
+                    let about = [word("activation"), word("kind"), word("what")].into_iter().filter(|text| !text.is_empty());
+                    println!("{}  {}{output}{failure}", word("at"), about.collect::<Vec<_>>().join(" "));
+                }
+                "end" => println!("ended: {}", word("status")),
+                _ => {}
+            }
+        })
+        .await?;
+    Ok(())
+}
+
+async fn list(client: &Client, filters: &[(&str, Option<String>)], limit: usize) -> Result<(), Failure> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("limit", &limit.to_string());
     for (name, value) in filters {
         if let Some(value) = value {
-            query.append_pair(name, &value);
+            query.append_pair(name, value);
         }
     }
     let page = client.get(&format!("/runs?{}", query.finish())).await?;
@@ -63,28 +254,42 @@ async fn list(client: &Client, filters: [(&str, Option<String>); 3], limit: usiz
     Ok(())
 }
 
-async fn show(client: &Client, id: &str) -> Result<(), Failure> {
-    let run =
-        client.get(&format!("/runs/{}", percent_encoding::utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC))).await?;
+fn show(client: &Client, run: &Value) -> Result<(), Failure> {
     if client.json {
-        print::json(&run);
+        print::json(run);
         return Ok(());
     }
     let revision = run["revision"].as_u64().unwrap_or_default();
-    println!("run       {}", print::text(&run, "id"));
-    println!("workflow  {}-{revision:05}", print::text(&run, "workflow"));
-    println!("status    {}", print::text(&run, "status"));
-    println!("accepted  {}", print::text(&run, "accepted_at"));
-    println!("ended     {}", print::text(&run, "ended_at"));
+    println!("run       {}", print::text(run, "id"));
+    println!("workflow  {}-{revision:05}", print::text(run, "workflow"));
+    println!("status    {}", print::text(run, "status"));
+    println!("accepted  {}", print::text(run, "accepted_at"));
+    println!("ended     {}", print::text(run, "ended_at"));
     if !run["message"].is_null() {
-        println!("message   {}", print::text(&run, "message"));
+        println!("message   {}", print::text(run, "message"));
+    }
+    for (label, member) in
+        [("reason", "reason"), ("wakes", "wakes_at"), ("queue", "queue"), ("parent", "parent"), ("rerun of", "rerun_of")]
+    {
+        if !run[member].is_null() {
+            println!("{label:<9} {}", print::text(run, member));
+        }
     }
     println!("context   {}", short(&run["context"]));
+    if !run["output"].is_null() {
+        println!("output    {}", short(&run["output"]));
+    }
     for step in run["steps"].as_array().into_iter().flatten() {
         let took_ms = step["took_us"].as_f64().unwrap_or_default() / 1_000.0;
         println!("\n{}  {}  {took_ms:.2} ms", print::text(step, "path"), print::text(step, "status"));
         println!("  input   {}", short(&step["input"]));
         println!("  output  {}", short(&step["output"]));
+        for wait in step["waits"].as_array().into_iter().flatten() {
+            println!("  waits   {}", short(wait));
+        }
+        if !step["retry_at"].is_null() {
+            println!("  again   {}", print::text(step, "retry_at"));
+        }
         if let Value::Object(failure) = &step["failure"] {
             println!(
                 "  failure {}: {}",

@@ -56,6 +56,18 @@ pub(super) enum Workflow {
         #[arg(long, default_value_t = 50)]
         limit: usize,
     },
+    /// Send a message to every run of a workflow that waits for this name and key; if none does, it is kept for a day.
+    Signal {
+        /// The workflow's key.
+        key: String,
+        /// What the steps call the message.
+        name: String,
+        /// What tells runs apart.
+        message_key: String,
+        /// What it holds, as JSON, or `-` for standard input.
+        #[arg(default_value = "null")]
+        payload: String,
+    },
     /// Make a revision the active one: the next event starts it.
     Activate {
         /// The workflow's key.
@@ -104,6 +116,16 @@ pub(super) async fn run(verb: Workflow, client: &Client) -> Result<(), Failure> 
         Workflow::List { after, limit } => list(client, after, limit).await,
         Workflow::Show { key } => shown(client, &client.get(&format!("/workflows/{}", segment(&key))).await?),
         Workflow::Revisions { key, after, limit } => revisions(client, &key, after, limit).await,
+        Workflow::Signal { key, name, message_key, payload } => {
+            let given = json!({ "name": name, "key": message_key, "payload": super::run::read_json(&payload)? });
+            let told = client.post(&format!("/workflows/{}/signals", segment(&key)), &given).await?;
+            if client.json {
+                print::json(&told);
+            } else {
+                println!("{} runs get the message", told["runs"]);
+            }
+            Ok(())
+        }
         Workflow::Activate { key, revision } => {
             let body = revision.map_or_else(|| json!({}), |revision| json!({ "revision": revision }));
             shown(client, &client.post(&format!("/workflows/{}/activate", segment(&key)), &body).await?)

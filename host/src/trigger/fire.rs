@@ -227,7 +227,7 @@ fn nothing(status: u16) -> Response {
 
 fn finished_run(run: RunId, finished: Option<Finished>) -> FinishedRun {
     let (output, ended_early, messages) = match finished {
-        None => (Err(Failure::timed_out("the run did not end in time")), false, Vec::new()),
+        None => (Err(Failure::error("still-running", "the run did not end in time")), false, Vec::new()),
         Some(finished) => (finished.output(), finished.end.early, finished.messages),
     };
     FinishedRun {

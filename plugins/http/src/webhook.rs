@@ -159,7 +159,7 @@ impl Trigger for Webhook {
     fn settle(self, _: &TriggerCall, run: FinishedRun) -> Result<Settlement, Failure> {
         let response = match run.output {
             Ok(output) => http_response(200, &Headers::new(), &serde_json::from_str(&output).unwrap_or_default())?,
-            Err(failure) if failure.code == "timed-out" => {
+            Err(failure) if failure.code == "still-running" => {
                 problem_response(504, "timed-out", "Gateway Timeout", &format!("run {} did not end in time; it goes on", run.run))
             }
             Err(failure) => problem_response(

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::bindings::weft::plugin::types;
-use crate::bindings::weft::plugin::types::{Failure, Fault, HttpResponse, Pair, Status};
+use crate::bindings::weft::plugin::types::{Failure, Fault, HttpRequest, HttpResponse, Pair, Status};
 
 /// One thing wrong with a config: a JSON Pointer into it, and what to do.
 pub type Problem = types::Problem;
@@ -66,6 +66,14 @@ impl HttpResponse {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push(Pair::new(name, value));
         self
+    }
+}
+
+impl HttpRequest {
+    /// A request without header fields and body.
+    pub fn new(method: &str, url: &str) -> Self {
+        let (method, url) = (method.into(), url.into());
+        Self { method, url, headers: Vec::new(), body: Vec::new(), timeout_ms: None, connection: None, name: None, more: None }
     }
 }
 

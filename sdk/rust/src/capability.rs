@@ -29,6 +29,21 @@ pub mod log {
     }
 }
 
+/// Small state of the plugin's own, by workflow: kept exactly once with the call.
+pub mod kv {
+    pub use crate::bindings::weft::plugin::kv::{get, remove, set};
+}
+
+/// Starts other workflows.
+pub mod workflows {
+    pub use crate::bindings::weft::plugin::workflows::start;
+}
+
+/// Requests to servers outside, where an operator granted them.
+pub mod http {
+    pub use crate::bindings::weft::plugin::http::send;
+}
+
 /// What a step does to its own run.
 pub mod run {
     pub use crate::bindings::weft::plugin::run::{add_message, respond, set_output, set_result};

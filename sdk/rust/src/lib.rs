@@ -23,6 +23,7 @@ pub mod bindings;
 mod node;
 mod registry;
 mod schema;
+mod time;
 mod trigger;
 
 pub mod capability;
@@ -31,13 +32,13 @@ pub mod prelude;
 pub use answer::{Problem, problem_response};
 pub use bindings::weft::plugin::types::{Failure, Fault, HttpRequest, HttpResponse, Pair, Status};
 pub use node::{
-    Answer, Branch, BranchStart, Call, Ended, Event, GoBack, Node, NodeType, Outcome, Pending, Repeat, RunEnd, State, Wait, done,
-    end_run,
+    Answer, Branch, BranchStart, Call, Child, Ended, Event, GoBack, Node, NodeType, Outcome, Pending, Repeat, Request, Responded,
+    RunEnd, Signal, Signalled, State, Task, TaskActed, TaskAction, Timer, Wait, done, end_run,
 };
 pub use registry::{NodeEntry, TriggerEntry};
 pub use trigger::{
     Action, Called, FinishedRun, HttpEvent, HttpRoute, Mode, Reaction, Settlement, Start, Subscription, Trigger, TriggerCall,
-    TriggerEvent, TriggerType,
+    TriggerEvent, TriggerSignal, TriggerType,
 };
 
 /// What `plugin!` expands to; not for direct use.

@@ -7,10 +7,13 @@ use serde_json::Value;
 
 use crate::answer::{Problem, to_json};
 use crate::bindings::exports::weft::plugin::nodes;
-use crate::bindings::weft::plugin::types::{Failure, Status};
-use crate::schema;
+use crate::bindings::weft::plugin::types::{Failure, HttpRequest, Status};
+use crate::{schema, time};
 
-pub use nodes::{BranchStart, Call, Ended, Event, GoBack, Outcome, Repeat, RunEnd, Wait};
+pub use nodes::{
+    BranchStart, Call, Child, Ended, Event, GoBack, Outcome, Repeat, Request, Responded, RunEnd, Signal, Signalled, Task,
+    TaskActed, TaskAction, Timer, Wait,
+};
 
 /// What a call of a node comes to.
 pub type Answer = Result<Outcome, Failure>;
@@ -82,6 +85,27 @@ impl NodeType {
         self
     }
 
+    /// What a step of this type may wait for besides its branches: `timer`, `signal`, `task`, `child`, `request`.
+    #[must_use]
+    pub fn waits(mut self, kinds: &[&str]) -> Self {
+        self.0.waits = kinds.iter().map(|kind| (*kind).into()).collect();
+        self
+    }
+
+    /// After a crash that hid what came of a call which had reached outside, it is not made again: a person decides.
+    #[must_use]
+    pub fn at_most_once(mut self) -> Self {
+        self.0.repeat = Repeat::AtMostOnce;
+        self
+    }
+
+    /// Where the config lists further branches: the JSON Pointer of an array whose elements have a `key` and a `title`.
+    #[must_use]
+    pub fn branches_from(mut self, pointer: &str) -> Self {
+        self.0.branches_from = Some(pointer.into());
+        self
+    }
+
     /// A branch that every step of this type has.
     #[must_use]
     pub fn branch(mut self, key: &str, title: &str) -> Self {
@@ -118,6 +142,38 @@ impl Pending {
         Ok(self)
     }
 
+    /// Starts a branch of which everything that its steps do inside the host is kept together when it succeeds, and dropped
+    /// otherwise.
+    pub fn start_atomic(mut self, branch: &str, id: &str, scope: impl Serialize) -> Result<Self, Failure> {
+        self = self.start(branch, id, scope)?;
+        self.0.start.iter_mut().filter(|start| start.id == id).for_each(|start| start.atomic = true);
+        Ok(self)
+    }
+
+    /// Waits for a time, in milliseconds since 1970 ([`Call::now_ms`] and something).
+    #[must_use]
+    pub fn wait_until(self, id: &str, at_ms: u64) -> Self {
+        self.wait(Wait::Timer(nodes::Timer { id: id.into(), at: time::rfc3339(at_ms) }))
+    }
+
+    /// Waits for a message by name: for this run, or with a key for whichever run waits for both.
+    #[must_use]
+    pub fn wait_signal(self, id: &str, name: &str, key: Option<&str>) -> Self {
+        self.wait(Wait::Signal(nodes::Signal { id: id.into(), name: name.into(), key: key.map(Into::into) }))
+    }
+
+    /// Starts a run of a workflow and waits for its end.
+    pub fn wait_child(self, id: &str, workflow: &str, context: impl Serialize) -> Result<Self, Failure> {
+        let context = to_json(&context)?;
+        Ok(self.wait(Wait::Child(nodes::Child { id: id.into(), workflow: workflow.into(), context })))
+    }
+
+    /// Sends a request and waits for its response, without holding an instance.
+    #[must_use]
+    pub fn wait_request(self, id: &str, request: HttpRequest) -> Self {
+        self.wait(Wait::Request(nodes::Request { id: id.into(), request }))
+    }
+
     /// Stops a running branch.
     #[must_use]
     pub fn stop(mut self, id: &str) -> Self {
@@ -135,6 +191,13 @@ impl Pending {
     /// The answer.
     pub fn answer(self) -> Answer {
         Ok(Outcome::Pending(self.0))
+    }
+}
+
+impl Call {
+    /// When this try began, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        time::parse(&self.now)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::schema;
 
 pub use triggers::{
     Action, Call as TriggerCall, Called, Event as TriggerEvent, FinishedRun, HttpEvent, HttpRoute, Mode, Reaction, Settlement,
-    Start, Subscription,
+    Signal as TriggerSignal, Start, Subscription,
 };
 
 /// A trigger type. The implementing struct is the trigger's config, with its variables filled in.

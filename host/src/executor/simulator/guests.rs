@@ -72,11 +72,13 @@ impl Outside {
     }
 }
 
+/// Whether the journal of a run says that a request of this step, and of this call where it has one, may leave.
+pub(super) type IsIntended = dyn Fn(RunId, &str, Option<&str>) -> bool + Send + Sync;
+
 /// Sees each request that leaves, as the server that gets it, and looks whether the host had written down that it would leave.
 pub(super) struct Servers {
     pub(super) outside: Arc<Outside>,
-    /// Whether the journal of a run says that an activation reaches outside.
-    pub(super) is_intended: Box<dyn Fn(RunId, &str, Option<&str>) -> bool + Send + Sync>,
+    pub(super) is_intended: Box<IsIntended>,
 }
 
 impl Outbound for Servers {

@@ -431,7 +431,7 @@ impl Life {
             tokio::time::sleep(Duration::from_millis(700)).await;
             let runs = self.store.runs(&RunFilter { limit: 10_000, ..RunFilter::default() }).unwrap().0;
             for head in runs.into_iter().filter(|head| head.place != Place::Ended) {
-                let Some(state) = state_of(&*self.store, &self.book, head.id) else { continue };
+                let Some(state) = state_of(&self.store, &self.book, head.id) else { continue };
                 for (_, activation) in state.activations() {
                     let path: Box<str> = (*activation.path).into();
                     if activation.phase == Phase::Unknown {

@@ -70,7 +70,7 @@ impl Scenario {
             let action = match random.below(6) {
                 0 => Action::Cancel,
                 1 => Action::Rerun { from: random.chance(60) },
-                2 => Action::SignalKey { workflow: *random.pick(&ASYNC), key: random.below(3).to_string() },
+                2 => Action::SignalKey { workflow: random.pick::<&str>(&ASYNC), key: random.below(3).to_string() },
                 _ => Action::Signal { name: "go" },
             };
             actions.push(Planned { at_ms: random.below(6_000), action });

@@ -1,0 +1,86 @@
+//! A server outside: it remembers what came, and answers as it is told.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+
+/// A request that came.
+#[derive(Clone, Debug)]
+pub(crate) struct Came {
+    pub(crate) path: String,
+    pub(crate) key: String,
+    pub(crate) body: String,
+}
+
+#[derive(Default)]
+struct State {
+    came: Mutex<Vec<Came>>,
+    status: AtomicU16,
+    holds: AtomicBool,
+}
+
+/// See the module. It ends with the process.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    state: Arc<State>,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        let state = Arc::new(State { status: AtomicU16::new(200), ..State::default() });
+        let (sender, address) = std::sync::mpsc::channel();
+        let served = state.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(served, |address| sender.send(address).unwrap()));
+        });
+        Self { url: format!("http://{}", address.recv().unwrap()), state }
+    }
+
+    pub(crate) fn came(&self) -> Vec<Came> {
+        self.state.came.lock().unwrap().clone()
+    }
+
+    /// Answers with this status from now on.
+    pub(crate) fn answer_with(&self, status: u16) {
+        self.state.status.store(status, Ordering::Relaxed);
+    }
+
+    /// Whether it keeps requests without an answer.
+    pub(crate) fn hold(&self, holds: bool) {
+        self.state.holds.store(holds, Ordering::Relaxed);
+    }
+}
+
+async fn serve(state: Arc<State>, tell: impl FnOnce(SocketAddr)) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    tell(listener.local_addr().unwrap());
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        let state = state.clone();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let state = state.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+                let key = parts.headers.get("idempotency-key").map(|value| value.to_str().unwrap().to_owned());
+                let (path, body) = (parts.uri.path().to_owned(), String::from_utf8_lossy(&body).into_owned());
+                state.came.lock().unwrap().push(Came { path, key: key.unwrap_or_default(), body });
+                while state.holds.load(Ordering::Relaxed) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                let mut response = http::Response::new(Full::new(Bytes::from_static(b"hello")));
+                *response.status_mut() = state.status.load(Ordering::Relaxed).try_into().unwrap();
+                Ok::<_, Infallible>(response)
+            }
+        });
+        tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    }
+}
