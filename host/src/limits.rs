@@ -71,6 +71,15 @@ pub const COMMITS_KEPT: u64 = 10_000;
 /// Commits that a follower may be late before it must read the list.
 pub const FOLLOWED_COMMITS_MAX: usize = 1_024;
 
+/// Bytes of a disk that are kept free for runs under way, unless its operator says otherwise: what a thousand of them write in minutes.
+pub const FREE_BYTES_DEFAULT: u64 = 1024 * 1024 * 1024;
+
+/// On a small disk it is the part that is one in so many of it, 5 %.
+pub const FREE_PART_DEFAULT: u64 = 20;
+
+/// Milliseconds between two looks at how much of the disk is free: less fits into it than [`FREE_BYTES_DEFAULT`].
+pub const DISK_LOOK_MS: u64 = 1_000;
+
 /// Milliseconds for which a dedup key is kept after its run began, at least: a day, as senders of webhooks repeat for hours.
 pub const DEDUP_MS_MIN: u64 = 24 * 60 * 60 * 1_000;
 

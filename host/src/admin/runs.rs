@@ -64,6 +64,7 @@ impl Admin {
     /// Starts a run by hand, also of a workflow that is paused. Its trigger is asked if it wants to be. Returns the run; one that the
     /// dedup key of the trigger began before is returned as it is.
     pub async fn start_run(&self, key: &Key, start: StartRun) -> Result<RunId, Error> {
+        self.executor().check_space()?;
         let program = self.program_of(key, start.which).await?;
         loop {
             let called = self.executor().called(&program, start.context.clone(), Some("admin")).await;
@@ -133,6 +134,7 @@ impl Admin {
 
     /// Carries a run out again, from the step at `from` on or whole, on its own revision or another. Returns the new run.
     pub async fn rerun(&self, id: RunId, from: Option<Box<str>>, which: Option<Which>) -> Result<RunId, Error> {
+        self.executor().check_space()?;
         let program = match which {
             None => None,
             Some(which) => {

@@ -33,6 +33,10 @@ pub(super) struct Serve {
     /// The folder whose `.wasm` files are installed while the host runs. By default `plugins` in the data folder.
     #[arg(long, env = "WEFT_PLUGINS", value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// Bytes of the disk below which no new run begins, so that those under way find room. By default 1 GiB, or 5 % of the
+    /// disk if that is less.
+    #[arg(long, env = "WEFT_MIN_FREE_BYTES", value_name = "N")]
+    min_free_bytes: Option<u64>,
 }
 
 /// Runs the host until it is told to stop.
@@ -58,6 +62,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     std::fs::create_dir_all(&serve.data).with_context(|| format!("cannot make {}", serve.data.display()))?;
     let public_url = serve.public_url.unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
     let (admin, store) = start(&serve.data, public_url).await?;
+    store.keep_free(serve.min_free_bytes);
     let token = AdminToken::open(&serve.data).context("the admin token")?;
     let workflows = admin.listen().await?;
     admin.restore_queues().await?;

@@ -189,6 +189,11 @@ impl Executor {
         &self.store
     }
 
+    /// Refuses while the disk has no room for new runs. What is under way goes on.
+    pub fn check_space(&self) -> Result<(), Error> {
+        Ok(self.store.check_space()?)
+    }
+
     /// How a queue is treated from now on.
     pub fn set_queue(&self, queue: &str, limits: QueueLimits) {
         self.scheduler.set_limits(queue, limits);

@@ -61,6 +61,12 @@ impl Problem {
         problem.with_header(header::ALLOW, allowed)
     }
 
+    /// The disk has no room for what was asked.
+    fn no_space() -> Self {
+        let problem = Self::new(StatusCode::INSUFFICIENT_STORAGE, "no-space", store::Error::NoSpace.to_string());
+        problem.with_header(header::RETRY_AFTER, "60")
+    }
+
     /// The host's own fault; what it was stands in the log, not in the response.
     fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %error, "a request could not be served");
@@ -168,6 +174,7 @@ impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
             store::Error::Conflict => Self::new(StatusCode::CONFLICT, "conflict", error.to_string()),
+            error if error.is_no_space() => Self::no_space(),
             store::Error::Closed => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the host is stopping")
                 .with_header(header::RETRY_AFTER, "5"),
             error => Self::internal(&error),
@@ -179,6 +186,7 @@ impl From<executor::Error> for Problem {
     fn from(error: executor::Error) -> Self {
         match &error {
             executor::Error::Store(inner) if matches!(**inner, store::Error::Closed) => store::Error::Closed.into(),
+            executor::Error::Store(inner) if inner.is_no_space() => Self::no_space(),
             executor::Error::TooManyRuns(_) => {
                 let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "too-many-runs", error.to_string());
                 problem.with_header(header::RETRY_AFTER, "1")

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::folder::sync_folder;
 use crate::digest::Digest;
 
 /// A folder of files named by their digests.
@@ -28,15 +29,23 @@ impl Blobs {
         let digest = Digest::of(bytes);
         let path = self.path(&digest);
         if path.exists() {
-            return Ok(digest);
+            // Whoever put it there may not have come to this yet.
+            return sync_folder(&self.0).map(|()| digest);
         }
         let mut random = [0; 8];
         getrandom::fill(&mut random).expect("the system has random numbers");
         let part = self.0.join(format!("{}.part", hex::encode(random)));
-        let mut file = File::create_new(&part).map_err(Error::io(&part))?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&part))?;
+        let written = File::create_new(&part).and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+        if let Err(error) = written {
+            // The disk may be full, and this is the last that it needs.
+            let _ = fs::remove_file(&part);
+            return Err(Error::io(&part)(error));
+        }
         fs::rename(&part, &path).map_err(Error::io(&path))?;
-        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(Error::io(&self.0))?;
+        sync_folder(&self.0)?;
         Ok(digest)
     }
 

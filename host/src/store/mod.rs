@@ -6,6 +6,7 @@
 
 mod blobs;
 mod catalog;
+mod folder;
 mod keys;
 pub mod kv;
 mod memory;
@@ -15,10 +16,13 @@ mod run_store;
 mod runs;
 mod secrets;
 mod sled;
+mod space;
 mod writer;
 
+use folder::Folder;
 use kv::Order;
 use record::{Batch, Raw};
+use space::Space;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -62,9 +66,25 @@ pub enum Error {
     /// Another process has the data folder open.
     #[error("another process has {0} open; one data folder serves one host")]
     Locked(String),
+    /// The data folder is on a file system that cannot be relied upon.
+    #[error(
+        "{folder} is on {file_system}, where what is flushed and locked may not be: put the data folder on a local disk (ext4, xfs)"
+    )]
+    NotLocal {
+        /// The folder.
+        folder: String,
+        /// The kind of file system.
+        file_system: &'static str,
+    },
     /// A file or the engine could not be read or written.
     #[error("{0}: {1}")]
     Io(String, #[source] std::io::Error),
+    /// The disk is nearly full.
+    #[error(
+        "the disk is nearly full, so nothing new begins: delete runs or files, keep runs for a shorter time (--history-days), \
+         compact the store (`weft store compact`, while the host is stopped), or lower --min-free-bytes"
+    )]
+    NoSpace,
     /// The engine reported an error of its own.
     #[error("storage engine: {0}")]
     Engine(String),
@@ -74,6 +94,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the disk is full, or nearly.
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Self::NoSpace => true,
+            Self::Io(_, error) => error.kind() == std::io::ErrorKind::StorageFull,
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.display().to_string();
         move |error| Self::Io(path, error)
@@ -87,6 +116,14 @@ pub struct Store {
     kv: Arc<dyn Kv>,
     blobs: Arc<Blobs>,
     numbers: Arc<Numbers>,
+    /// None: it is in no folder.
+    place: Option<Arc<InFolder>>,
+}
+
+/// What a store that is in a folder knows of it.
+struct InFolder {
+    space: Space,
+    _folder: Folder,
 }
 
 /// Numbers that only grow, over restarts too, as long as the clock does not go back by more than a host was down: milliseconds since
@@ -112,14 +149,24 @@ impl Store {
     /// `on_fatal` is called, from the writer's thread, when the engine could not write: what is in memory and what is
     /// on disk may differ from then on, so the process must end.
     pub fn open(data: &Path, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
-        let kv = SledKv::open(&data.join("store"))?;
-        Self::over(Arc::new(kv), Blobs::open(&data.join("blobs"))?, on_fatal)
+        let folder = Folder::claim(data)?;
+        let (kv, blobs) = (SledKv::open(&folder.store())?, Blobs::open(&folder.blobs())?);
+        let store = Self::over(Arc::new(kv), blobs, on_fatal)?;
+        let place = InFolder { space: Space::of(data), _folder: folder };
+        Ok(Self { place: Some(Arc::new(place)), ..store })
+    }
+
+    /// New work is refused from now on while fewer bytes than this are free on the disk; none: as many as suit the disk.
+    pub fn keep_free(&self, bytes: Option<u64>) {
+        if let Some(place) = &self.place {
+            place.space.keep_free(bytes);
+        }
     }
 
     /// A store over any engine.
     pub fn over(kv: Arc<dyn Kv>, blobs: Blobs, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
         let writer = Arc::new(Writer::start(kv.clone(), on_fatal)?);
-        let store = Self { writer, kv, blobs: Arc::new(blobs), numbers: Arc::default() };
+        let store = Self { writer, kv, blobs: Arc::new(blobs), numbers: Arc::default(), place: None };
         match store.read(keys::FORMAT)? {
             Some(bytes) => {
                 let found = bytes.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| Error::Corrupt("format".into()))?;

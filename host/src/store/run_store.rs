@@ -248,6 +248,11 @@ pub trait RunStore: Send + Sync + 'static {
     /// Makes all of these changes, or none.
     fn commit(&self, changes: Vec<Change>) -> BoxFuture<'_, Result<(), CommitError>>;
 
+    /// Refuses with [`Error::NoSpace`] while the disk has no room for new work. Costs next to nothing.
+    fn check_space(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// A run's head.
     fn run(&self, id: RunId) -> Result<Option<RunHead>, Error>;
 

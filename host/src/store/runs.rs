@@ -301,6 +301,10 @@ impl RunStore for Store {
         })
     }
 
+    fn check_space(&self) -> Result<(), Error> {
+        if self.place.as_ref().is_none_or(|place| place.space.is_enough()) { Ok(()) } else { Err(Error::NoSpace) }
+    }
+
     fn run(&self, id: RunId) -> Result<Option<RunHead>, Error> {
         self.read(&keys::run(id))?.map(|bytes| decode(&bytes)).transpose()
     }

@@ -5,11 +5,14 @@
 //!    then is anything acknowledged.
 //! 3. A half-written snapshot is read as the newest one at the next open: such files are removed before.
 //! 4. Values above 8 KiB become files that are never flushed: they are refused here and split above.
+//! 5. `conf`, which is written once, is never flushed either: that is done here after opening. It says nothing that is not
+//!    fixed here, so a damaged one is made anew.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::folder::sync_folder;
 use super::kv::{KEY_BYTES_MAX, Kv, Op, Order, Pair, VALUE_BYTES_MAX};
 use crate::limits::STORE_CACHE_BYTES;
 
@@ -30,7 +33,7 @@ impl SledKv {
             Err(::sled::Error::Corruption { .. }) => {
                 // The log alone says everything; a snapshot only makes opening quicker.
                 tracing::warn!(path = %path.display(), "the snapshot is damaged; replaying the whole log");
-                set_snapshots_aside(path)?;
+                set_aside(path)?;
                 open_db(path)
             }
             other => other,
@@ -44,8 +47,14 @@ impl SledKv {
             }
             error => engine(&error),
         })?;
-        let file = path.join("db");
+        let [conf, file] = ["conf", "db"].map(|name| path.join(name));
+        File::open(&conf).and_then(|conf| conf.sync_all()).map_err(Error::io(&conf))?;
         let file = File::open(&file).map_err(Error::io(&file))?;
+        file.sync_all().map_err(Error::io(path))?;
+        sync_folder(path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            sync_folder(parent)?;
+        }
         Ok(Self { db, file, path: path.to_owned() })
     }
 }
@@ -74,12 +83,14 @@ fn remove_half_written_snapshots(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn set_snapshots_aside(path: &Path) -> Result<(), Error> {
+/// Sets everything aside that can be made anew.
+fn set_aside(path: &Path) -> Result<(), Error> {
     let aside = path.join("damaged");
     std::fs::create_dir_all(&aside).map_err(Error::io(&aside))?;
-    for snapshot in snapshots(path)? {
-        let name = snapshot.file_name().unwrap_or_default();
-        std::fs::rename(&snapshot, aside.join(name)).map_err(Error::io(&snapshot))?;
+    let conf = Some(path.join("conf")).filter(|conf| conf.exists());
+    for file in snapshots(path)?.into_iter().chain(conf) {
+        let name = file.file_name().unwrap_or_default();
+        std::fs::rename(&file, aside.join(name)).map_err(Error::io(&file))?;
     }
     Ok(())
 }

@@ -112,6 +112,19 @@ fn a_damaged_snapshot_is_set_aside() {
 }
 
 #[test]
+fn a_damaged_conf_is_made_anew() {
+    for conf in [vec![0; 42], vec![0; 3], vec![7; 42]] {
+        let folder = tempfile::tempdir().unwrap();
+        let kv = SledKv::open(folder.path()).unwrap();
+        kv.apply(vec![Op::Put(b"a".to_vec(), b"1".to_vec())]).unwrap();
+        drop(kv);
+        std::fs::write(folder.path().join("conf"), &conf).unwrap();
+        let kv = SledKv::open(folder.path()).unwrap();
+        assert_eq!(kv.get(b"a").unwrap(), Some(b"1".to_vec()), "{conf:?}");
+    }
+}
+
+#[test]
 fn a_folder_of_a_later_version_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), |error| panic!("{error}")).unwrap();

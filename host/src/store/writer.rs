@@ -1,6 +1,7 @@
 //! One thread that writes: it takes what has been handed in meanwhile, checks it, and makes all of it durable at once.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -77,7 +78,9 @@ impl Writer {
         let thread = std::thread::Builder::new()
             .name("weft-store".into())
             .spawn(move || {
-                if let Err(error) = write_groups(&*kv, &written, &receiver) {
+                // An engine that panicked may have written half of what it was told.
+                let wrote = catch_unwind(AssertUnwindSafe(|| write_groups(&*kv, &written, &receiver)));
+                if let Err(error) = wrote.unwrap_or_else(|_| Err(Error::Engine("it panicked".into()))) {
                     on_fatal(&error);
                 }
             })

@@ -38,6 +38,7 @@ impl Triggers {
     /// Tells a workflow's trigger of a request, and does what it answers. The response may leave at once: what it
     /// promises is durable.
     pub async fn fire(&self, program: &Arc<Program>, request: HttpEvent) -> Result<Response, FireError> {
+        self.executor.check_space()?;
         let remote_address: Box<str> = request.remote_address.as_str().into();
         let event = Event::Http(request);
         loop {
