@@ -86,6 +86,21 @@ pub const DEDUP_MS_MIN: u64 = 24 * 60 * 60 * 1_000;
 /// Milliseconds for which a message by name and key is kept that nobody waits for.
 pub const SIGNAL_KEPT_MS: u64 = 24 * 60 * 60 * 1_000;
 
+/// Keys that end at one time, of messages and of runs that are gone: they share a flush and do not keep others from theirs.
+pub const END_BATCH_KEYS: usize = 500;
+
+/// Milliseconds between two looks for runs that are to be deleted: days are counted by the minute.
+pub const HISTORY_LOOK_MS: u64 = 60_000;
+
+/// Runs that are deleted at one time: they share a flush.
+pub const HISTORY_BATCH_RUNS: usize = 64;
+
+/// Milliseconds between two such batches: whoever begins now has the disk in between.
+pub const HISTORY_PAUSE_MS: u64 = 10;
+
+/// Parts of [`END_BATCH_KEYS`] kept messages that one look goes through: a million are gone through in three hours.
+pub const HISTORY_SIGNAL_PARTS: usize = 10;
+
 /// Instances of components at one time: each reserves address space, and a run that finds none waits for one.
 pub const INSTANCES_MAX: u32 = 1_000;
 

@@ -3,6 +3,7 @@
 //! Every way in (API, CLI, watched folder) comes through here, so that each rule is written once.
 
 mod grants;
+mod history;
 mod install;
 mod publish;
 mod queues;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+pub use history::{Janitor, Keep};
 pub use install::{InstallError, Installed, RefusedFile, Source};
 pub use queues::Queue;
 pub use runs::{StartRun, Which};

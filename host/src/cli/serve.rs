@@ -10,7 +10,7 @@ use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::Failure;
-use crate::admin::{Admin, Source};
+use crate::admin::{Admin, Janitor, Keep, Source};
 use crate::capability::{self, HttpClient, Vault};
 use crate::executor::{Executor, Parts, StoredPrograms, SystemClock};
 use crate::http::{AdminToken, App, Server};
@@ -37,6 +37,15 @@ pub(super) struct Serve {
     /// disk if that is less.
     #[arg(long, env = "WEFT_MIN_FREE_BYTES", value_name = "N")]
     min_free_bytes: Option<u64>,
+    /// Delete runs that ended more than so many days ago. Workflows may keep theirs for a shorter time (`options.history`).
+    #[arg(long, env = "WEFT_HISTORY_DAYS", value_name = "N")]
+    history_days: Option<u32>,
+    /// Delete the oldest runs that ended, when there are more than so many.
+    #[arg(long, env = "WEFT_HISTORY_RUNS", value_name = "N")]
+    history_runs: Option<u64>,
+    /// Delete the oldest runs that ended, when their journals have more than so many bytes together.
+    #[arg(long, env = "WEFT_HISTORY_BYTES", value_name = "N")]
+    history_bytes: Option<u64>,
 }
 
 /// Runs the host until it is told to stop.
@@ -68,6 +77,8 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     admin.restore_queues().await?;
     let executor = admin.triggers().executor().clone();
     let interrupted = executor.interrupted_runs()?;
+    let keep = Keep { days: serve.history_days, runs: serve.history_runs, bytes: serve.history_bytes };
+    tokio::spawn(Janitor::new(store.clone(), executor.clock().clone(), keep).run());
     tokio::spawn(executor.run_pump());
     let folder = serve.plugins.unwrap_or_else(|| serve.data.join("plugins"));
     let _watching = Folder::watch(&folder, admin.clone()).await.with_context(|| format!("cannot watch {}", folder.display()))?;

@@ -3,6 +3,7 @@
 //! | key | value |
 //! |---|---|
 //! | `m` format | the format's number |
+//! | `m` totals | nothing: totals are counted |
 //! | `w` workflow | [`super::WorkflowHead`] |
 //! | `d` workflow | the draft |
 //! | `v` workflow 0 number | [`super::Revision`] |
@@ -14,6 +15,7 @@
 //! | `b` workflow 0 status run | nothing: the runs of a workflow |
 //! | `e` workflow 0 revision status run | nothing: the runs of a revision |
 //! | `n` workflow | how many runs it has had |
+//! | `N` workflow | [`super::Totals`] of its runs that have ended |
 //! | `o` run | nothing: runs that are being carried out |
 //! | `t` time run | nothing: when runs that wait go on |
 //! | `q` queue 0 run | nothing: runs that stand in a queue |
@@ -36,13 +38,16 @@ use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
 pub(super) const FORMAT: &[u8] = b"mformat";
+pub(super) const TOTALS_COUNTED: &[u8] = b"mtotals";
 pub(super) const WORKFLOWS: &[u8] = b"w";
 pub(super) const RUNS: &[u8] = b"r";
+pub(super) const TOTALS: &[u8] = b"N";
 pub(super) const ACTIVE_RUNS: &[u8] = b"o";
 pub(super) const WAKES: &[u8] = b"t";
 pub(super) const QUEUES: &[u8] = b"q";
 pub(super) const ARRIVALS: &[u8] = b"x";
 pub(super) const STARTS: &[u8] = b"y";
+pub(super) const KEPT_SIGNALS: &[u8] = b"h";
 pub(super) const COMMITS: &[u8] = b"l";
 pub(super) const DEDUP_ENDS: &[u8] = b"f";
 pub(super) const PLUGINS: &[u8] = b"p";
@@ -104,6 +109,15 @@ pub(super) fn of_run(prefix: &[u8], id: RunId) -> Vec<u8> {
 
 pub(super) fn run_count(workflow: &Key) -> Vec<u8> {
     join(b'n', &[workflow.as_str().as_bytes()])
+}
+
+pub(super) fn totals(workflow: &Key) -> Vec<u8> {
+    join(b'N', &[workflow.as_str().as_bytes()])
+}
+
+/// The workflow in the key of totals.
+pub(super) fn workflow_of_totals(key: &[u8]) -> Option<Key> {
+    std::str::from_utf8(key.get(1..)?).ok()?.parse().ok()
 }
 
 pub(super) fn wake(at_ms: u64, id: RunId) -> Vec<u8> {

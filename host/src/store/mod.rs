@@ -7,6 +7,7 @@
 mod blobs;
 mod catalog;
 mod folder;
+mod history;
 mod keys;
 pub mod kv;
 mod memory;
@@ -31,6 +32,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use self::sled::SledKv;
 pub use blobs::Blobs;
 pub use catalog::{Draft, Pin, PluginRecord, QueueRecord, Revision, WorkflowHead};
+pub use history::Totals;
 pub use kv::{Kv, Precondition};
 pub use memory::MemoryKv;
 pub use memory_runs::MemoryRunStore;
@@ -140,6 +142,11 @@ impl Numbers {
     }
 }
 
+/// When a number was given out, in milliseconds since 1970.
+fn time_of_number(number: u64) -> u64 {
+    number >> 20
+}
+
 /// The format of what is stored. Raised when an older Weft could not read what this one writes.
 const FORMAT: u32 = 1;
 
@@ -180,6 +187,7 @@ impl Store {
                 store.writer.commit_blocking(batch)?;
             }
         }
+        store.count_totals()?;
         Ok(store)
     }
 

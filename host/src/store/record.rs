@@ -18,11 +18,13 @@ use bytes::Bytes;
 
 use super::Error;
 use super::blobs::Blobs;
+use super::history::{Totals, TotalsChange};
 use super::keys;
 use super::kv::{Kv, Op, Order, Precondition, VALUE_BYTES_MAX};
 use crate::digest::Digest;
 use crate::limits::STORE_SPLIT_BYTES_MAX;
 use crate::run::RunId;
+use crate::workflow::Key;
 
 const HEAD_BYTES: usize = 5;
 const PIECE_BYTES: usize = VALUE_BYTES_MAX - HEAD_BYTES;
@@ -41,6 +43,8 @@ pub(super) struct Batch {
     ops: Vec<Op>,
     /// Numbers to be added to counters.
     additions: Vec<(Vec<u8>, u32)>,
+    /// Changes of totals.
+    totals: Vec<(Vec<u8>, TotalsChange)>,
     /// Runs whose journals grow, with the numbers of the segments.
     changes: Vec<(RunId, u32)>,
     bytes: usize,
@@ -51,6 +55,7 @@ pub(super) struct Parts {
     pub(super) preconditions: Vec<Precondition>,
     pub(super) ops: Vec<Op>,
     pub(super) additions: Vec<(Vec<u8>, u32)>,
+    pub(super) totals: Vec<(Vec<u8>, TotalsChange)>,
     pub(super) changes: Vec<(RunId, u32)>,
     pub(super) bytes: usize,
 }
@@ -116,7 +121,7 @@ impl Batch {
 
     /// Whether nothing is written and nothing is checked.
     pub(super) fn is_empty(&self) -> bool {
-        self.preconditions.is_empty() && self.ops.is_empty() && self.additions.is_empty()
+        self.preconditions.is_empty() && self.ops.is_empty() && self.additions.is_empty() && self.totals.is_empty()
     }
 
     /// A run's journal grows by this segment: whoever follows it is told when it is durable.
@@ -142,9 +147,16 @@ impl Batch {
         self.additions.push((key, number));
     }
 
+    /// Adds to the totals of a workflow.
+    pub(super) fn add_totals(&mut self, workflow: &Key, change: TotalsChange) {
+        if !change.is_none() {
+            self.totals.push((keys::totals(workflow), change));
+        }
+    }
+
     pub(super) fn into_parts(self) -> Parts {
-        let Self { preconditions, ops, additions, changes, bytes, .. } = self;
-        Parts { preconditions, ops, additions, changes, bytes }
+        let Self { preconditions, ops, additions, totals, changes, bytes, .. } = self;
+        Parts { preconditions, ops, additions, totals, changes, bytes }
     }
 
     fn push(&mut self, key: Vec<u8>, form: u8, content: &[u8]) {
@@ -188,6 +200,18 @@ pub(super) fn added(key: &[u8], value: Option<&[u8]>, number: u32) -> Result<(u3
     };
     let sum = before.saturating_add(number);
     Ok((sum, wrap(key, INLINE, &sum.to_be_bytes())))
+}
+
+/// A workflow's totals after a change, as the engine has them.
+pub(super) fn changed(key: &[u8], value: Option<&[u8]>, change: TotalsChange) -> Result<Vec<u8>, Error> {
+    let before = match value {
+        None => Totals::default(),
+        Some(value) => match open(key, value)? {
+            (INLINE, content) => Totals::read(content).ok_or_else(|| damaged(key))?,
+            _ => return Err(damaged(key)),
+        },
+    };
+    Ok(wrap(key, INLINE, &before.change(change).write()))
 }
 
 /// What a counter's content says.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::history::Totals;
 use super::kv::Order;
 use super::record::{Batch, Raw};
 use super::run_store::{
@@ -47,8 +48,8 @@ struct Kept {
 
 /// A batch that is being put together, and what each of its preconditions means.
 #[derive(Default)]
-struct Pending {
-    batch: Batch,
+pub(super) struct Pending {
+    pub(super) batch: Batch,
     meanings: Vec<Meaning>,
 }
 
@@ -83,7 +84,9 @@ impl Pending {
             self.keep_dedup(head);
             return Ok(());
         }
-        let mut head = head.clone();
+        // Who carries a run out does not count its bytes.
+        let stored = if before.is_some() { store.run(id)? } else { None };
+        let mut head = RunHead { bytes: stored.as_ref().map_or(0, |stored| stored.bytes), ..head.clone() };
         let mut segments = *segments;
         if !entries.is_empty() {
             let encoded = encode(entries)?;
@@ -95,6 +98,8 @@ impl Pending {
             segments += 1;
         }
         self.index(&head, before.as_ref());
+        let totals = stored.as_ref().map(Totals::of).unwrap_or_default();
+        self.batch.add_totals(&head.workflow, totals.to(Totals::of(&head)));
         self.batch.put(&keys::run(id), &encode(&head)?);
         if let Some(state) = snapshot {
             let key = keys::snapshot(id);
@@ -137,10 +142,12 @@ impl Pending {
     }
 
     /// Removes everything of a run but its count and its dedup key.
-    fn forget(&mut self, store: &Store, head: &RunHead) -> Result<(), Error> {
+    pub(super) fn forget(&mut self, store: &Store, head: &RunHead) -> Result<(), Error> {
         for key in index_keys(head) {
             self.batch.remove(&key, None);
         }
+        let totals = store.run(head.id)?.as_ref().map(Totals::of).unwrap_or_default();
+        self.batch.add_totals(&head.workflow, totals.to(Totals::default()));
         self.batch.remove(&keys::run(head.id), None);
         for (key, raw) in store.scan_raw(&keys::journal(head.id))? {
             self.batch.remove(&key, Some(&raw));
@@ -152,7 +159,7 @@ impl Pending {
     }
 
     /// A run goes, and its dedup key stays for as long as was promised.
-    fn keep_dedup(&mut self, head: &RunHead) {
+    pub(super) fn keep_dedup(&mut self, head: &RunHead) {
         if let Some(digest) = &head.dedup {
             let key = keys::dedup_digest(&head.workflow, digest);
             self.batch.put(&keys::dedup_end(head.accepted_ms + DEDUP_MS_MIN, &key), &[]);
@@ -161,7 +168,7 @@ impl Pending {
 }
 
 /// Every index in which a run stands.
-fn index_keys(head: &RunHead) -> Vec<Vec<u8>> {
+pub(super) fn index_keys(head: &RunHead) -> Vec<Vec<u8>> {
     let status = status_number(head.status);
     let mut all = vec![
         keys::of_run(&keys::by_status(status), head.id),
@@ -239,39 +246,6 @@ impl Store {
             Some(Meaning::Kv) => CommitError::Changed,
             Some(Meaning::Gone) => CommitError::Gone,
             None => Error::Conflict.into(),
-        }
-    }
-
-    /// Removes a run that has ended, with its journal. False: there is none, or it goes on.
-    pub async fn delete_run(&self, id: RunId) -> Result<bool, Error> {
-        let Some(head) = self.run(id)?.filter(|head| head.place == Place::Ended) else { return Ok(false) };
-        let mut pending = Pending::default();
-        pending.forget(self, &head)?;
-        pending.keep_dedup(&head);
-        self.commit_batch(pending.batch).await?;
-        Ok(true)
-    }
-
-    /// Removes dedup keys whose time is over. Returns how many.
-    pub async fn end_dedup_keys(&self, now_ms: u64) -> Result<usize, Error> {
-        let mut ended = 0;
-        loop {
-            let due: Vec<Vec<u8>> = self
-                .scan(keys::DEDUP_ENDS, None, Order::Ascending, 500)?
-                .into_iter()
-                .map(|(key, _)| key)
-                .take_while(|key| keys::time_of(key).is_some_and(|at_ms| at_ms <= now_ms))
-                .collect();
-            if due.is_empty() {
-                return Ok(ended);
-            }
-            let mut batch = Batch::default();
-            for key in &due {
-                batch.remove(&key[9..], None);
-                batch.remove(key, None);
-            }
-            self.commit_batch(batch).await?;
-            ended += due.len();
         }
     }
 
@@ -476,10 +450,10 @@ pub(crate) fn dedup_digest(key: &str) -> Digest {
     Digest::of(key.as_bytes())
 }
 
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     rmp_serde::to_vec_named(value).map_err(|error| Error::Engine(format!("encoding: {error}")))
 }
 
-fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
+pub(super) fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     rmp_serde::from_slice(bytes).map_err(|error| Error::Corrupt(format!("a record cannot be read: {error}")))
 }

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{broadcast, oneshot};
 
 use super::kv::{Kv, Op, Order};
-use super::record::{Batch, added, inline};
+use super::record::{Batch, added, changed, inline};
 use super::{Error, keys};
 use crate::limits::{COMMIT_GATHER, COMMIT_GROUP_BATCHES_MAX, COMMIT_GROUP_BYTES_MAX, COMMITS_KEPT, FOLLOWED_COMMITS_MAX};
 use crate::run::RunId;
@@ -186,6 +186,10 @@ impl Group {
         for (key, number) in parts.additions {
             let (sum, value) = added(&key, self.value(kv, &key)?.as_deref(), number)?;
             self.counted.insert(key.clone(), sum);
+            self.writes.insert(key, Some(value));
+        }
+        for (key, change) in parts.totals {
+            let value = changed(&key, self.value(kv, &key)?.as_deref(), change)?;
             self.writes.insert(key, Some(value));
         }
         self.segments.extend(parts.changes);

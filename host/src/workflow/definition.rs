@@ -59,7 +59,7 @@ pub struct History {
     /// Those that ended with one of these statuses, at once: `succeeded`, `failed`, …
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub delete_on: Vec<String>,
-    /// Those that are older than so many days.
+    /// Those that ended more than so many days ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub days: Option<u32>,
     /// The oldest ones, when there are more than so many.

@@ -378,6 +378,43 @@ fn a_deleted_run_leaves_nothing_and_its_key_ends_in_time() {
 }
 
 #[test]
+fn totals_count_what_has_ended_and_is_kept() {
+    for (_folder, store) in stores() {
+        let commit = |changes| block_on(RunStore::commit(&store, changes)).unwrap();
+        let totals = || store.totals().unwrap().get(&key("w")).copied().unwrap_or_default();
+        let first = head(1, "w");
+        commit(vec![begin(&first)]);
+        assert_eq!(totals(), Totals::default(), "it goes on");
+        commit(vec![run(change(&first, Some(&first), 1, &[entry("y")]))]);
+        let ended = RunHead { place: Place::Ended, status: Status::Failed, ..first.clone() };
+        commit(vec![run(change(&ended, Some(&first), 2, &[entry("z")]))]);
+        let bytes = store.run(first.id).unwrap().unwrap().bytes;
+        let stored: usize =
+            store.scan(&keys::journal(first.id), None, Order::Ascending, 9).unwrap().iter().map(|(_, s)| s.len()).sum();
+        assert_eq!(bytes, stored as u64, "every segment counts, whoever wrote the others");
+        assert_eq!(totals(), Totals { runs: 1, bytes });
+        commit(vec![begin(&RunHead { place: Place::Ended, status: Status::Succeeded, ..head(2, "w") })]);
+        assert_eq!(totals().runs, 2);
+        let oldest: Vec<RunId> = store.ended_runs(Some(&key("w")), None, 9).unwrap().iter().map(|head| head.id).collect();
+        assert_eq!(oldest, [id(1), id(2)], "of all statuses");
+        assert_eq!(store.ended_runs(None, Some(id(1)), 9).unwrap()[0].id, id(2));
+
+        let twice = async { tokio::join!(store.delete_run(id(1)), store.delete_run(id(1))) };
+        let twice = block_on(twice);
+        assert!(twice.0.unwrap() != twice.1.unwrap(), "one of them deletes it");
+        assert_eq!(totals().runs, 1);
+        // A folder from before there were totals.
+        let mut batch = Batch::default();
+        [keys::totals(&key("w")), keys::TOTALS_COUNTED.to_vec()].iter().for_each(|key| batch.remove(key, None));
+        let counted = totals();
+        block_on(store.commit_batch(batch)).unwrap();
+        assert_eq!(totals(), Totals::default());
+        store.count_totals().unwrap();
+        assert_eq!(totals(), counted);
+    }
+}
+
+#[test]
 fn what_was_committed_is_there_after_reopening() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..5 {
