@@ -80,6 +80,24 @@ pub const FREE_PART_DEFAULT: u64 = 20;
 /// Milliseconds between two looks at how much of the disk is free: less fits into it than [`FREE_BYTES_DEFAULT`].
 pub const DISK_LOOK_MS: u64 = 1_000;
 
+/// Pairs of the engine that are read at one time by what reads all of them: 8 MiB at most.
+pub const CARE_PAGE_PAIRS: usize = 1_000;
+
+/// Bytes that are written at one time by what copies a store.
+pub const CARE_BATCH_BYTES: usize = 1024 * 1024;
+
+/// Problems of a store that are listed; all are counted. Where there are more, one copy is as good as another: the one from before.
+pub const PROBLEMS_LISTED_MAX: usize = 1_000;
+
+/// Milliseconds for which a file that nothing refers to is left alone: it is written before what refers to it.
+pub const BLOB_GRACE_MS: u64 = 60 * 60 * 1_000;
+
+/// How many times the bytes of what is in it a store may take on disk before it is said that it could be made smaller.
+pub const COMPACT_FACTOR: u64 = 4;
+
+/// Bytes of a store below which that is not worth saying.
+pub const COMPACT_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
 /// Milliseconds for which a dedup key is kept after its run began, at least: a day, as senders of webhooks repeat for hours.
 pub const DEDUP_MS_MIN: u64 = 24 * 60 * 60 * 1_000;
 

@@ -1,4 +1,4 @@
-//! The command line: one file per verb. All but `serve` talk to the API of a running host.
+//! The command line: one file per verb. All but `serve` and `store` talk to the API of a running host.
 
 mod client;
 mod plugin;
@@ -7,11 +7,13 @@ mod queue;
 mod run;
 mod secret;
 mod serve;
+mod store;
 mod workflow;
 
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use client::{Client, ClientError};
 
@@ -47,6 +49,9 @@ enum Verb {
     /// Set secrets; nothing shows them again.
     #[command(subcommand)]
     Secret(secret::Secret),
+    /// Check a data folder, copy it and make it small, while its host is stopped.
+    #[command(subcommand)]
+    Store(store::Store),
     /// Print a script that completes this command line in a shell.
     Completions {
         /// The shell.
@@ -85,6 +90,7 @@ pub fn main() -> ExitCode {
     let Cli { verb, target, json } = Cli::parse();
     let result = match verb {
         Verb::Serve(serve) => serve::serve(serve),
+        Verb::Store(verb) => store::run(verb, json),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "weft", &mut std::io::stdout());
             Ok(())
@@ -105,6 +111,15 @@ pub fn main() -> ExitCode {
     };
     eprintln!("error: {text}");
     ExitCode::from(code)
+}
+
+/// Logs to standard error, what is above this level unless WEFT_LOG says otherwise.
+fn log(level: &str) {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new(level)))
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 fn with_client<F: Future<Output = Result<(), Failure>>>(

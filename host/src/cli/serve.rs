@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
-use tracing_subscriber::EnvFilter;
 
 use super::Failure;
 use crate::admin::{Admin, Janitor, Keep, Source};
@@ -50,11 +49,7 @@ pub(super) struct Serve {
 
 /// Runs the host until it is told to stop.
 pub(super) fn serve(serve: Serve) -> Result<(), Failure> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("WEFT_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    super::log("info");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("weft").build();
     let runtime = runtime.map_err(|error| Failure::Refused(error.to_string()))?;
     runtime.block_on(run(serve)).map_err(|error| Failure::Refused(format!("{error:#}")))

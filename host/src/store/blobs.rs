@@ -1,8 +1,10 @@
 //! Files named by what is in them: plugins, and values too large for the engine.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::Error;
 use super::folder::sync_folder;
@@ -54,6 +56,34 @@ impl Blobs {
         let path = self.path(digest);
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
         if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(Error::Corrupt(path.display().to_string())) }
+    }
+
+    /// Every file with its length and when it was written.
+    pub(super) fn list(&self) -> Result<Vec<(Digest, u64, SystemTime)>, Error> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.0).map_err(Error::io(&self.0))? {
+            let entry = entry.map_err(Error::io(&self.0))?;
+            if let Ok(digest) = entry.file_name().to_string_lossy().into_owned().try_into() {
+                let facts = entry.metadata().map_err(Error::io(&entry.path()))?;
+                let written = facts.modified().map_err(Error::io(&entry.path()))?;
+                found.push((digest, facts.len(), written));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes files that nothing refers to and that were written before a time: files are written before what refers to them.
+    /// Returns how many they were, and their bytes.
+    pub(super) fn sweep(&self, live: &BTreeSet<Digest>, before: SystemTime) -> Result<(u64, u64), Error> {
+        let (mut files, mut bytes) = (0, 0);
+        for (digest, length, written) in self.list()? {
+            if !live.contains(&digest) && written < before {
+                let path = self.path(&digest);
+                fs::remove_file(&path).map_err(Error::io(&path))?;
+                (files, bytes) = (files + 1, bytes + length);
+            }
+        }
+        Ok((files, bytes))
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {

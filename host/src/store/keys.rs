@@ -37,6 +37,42 @@ use crate::digest::Digest;
 use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
+/// What the first byte of a key says, for people.
+pub(super) const KINDS: [(u8, &str); 29] = [
+    (b'D', "drafts of runs"),
+    (b'G', "grants"),
+    (b'N', "totals"),
+    (b'Q', "queues"),
+    (b'a', "runs by status"),
+    (b'b', "runs of workflows"),
+    (b'c', "pieces"),
+    (b'd', "drafts"),
+    (b'e', "runs of revisions"),
+    (b'f', "ends of dedup keys"),
+    (b'g', "waits for messages"),
+    (b'h', "kept messages"),
+    (b'j', "journal segments"),
+    (b'k', "dedup keys"),
+    (b'l', "commits"),
+    (b'm', "facts"),
+    (b'n', "counters of runs"),
+    (b'o', "active runs"),
+    (b'p', "plugins"),
+    (b'q', "queued runs"),
+    (b'r', "runs"),
+    (b's', "secrets"),
+    (b't', "wakes"),
+    (b'u', "values of plugins"),
+    (b'v', "revisions"),
+    (b'w', "workflows"),
+    (b'x', "arrivals"),
+    (b'y', "runs asked for"),
+    (b'z', "snapshots"),
+];
+
+/// Kinds that follow from the others: where runs stand, and their totals.
+pub(super) const DERIVED: &[u8] = b"Nabeoqt";
+
 pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const TOTALS_COUNTED: &[u8] = b"mtotals";
 pub(super) const WORKFLOWS: &[u8] = b"w";
@@ -211,6 +247,18 @@ pub(super) fn secret(name: &str) -> Vec<u8> {
 pub(super) fn piece(key: &[u8], number: usize) -> Vec<u8> {
     let number = u16::try_from(number).expect("STORE_SPLIT_BYTES_MAX is less than 2^16 pieces");
     join(b'c', &[key, &number.to_be_bytes()])
+}
+
+/// The key in the key of a piece, and the piece's number.
+pub(super) fn of_piece(key: &[u8]) -> Option<(&[u8], usize)> {
+    let (owner, number) = key.get(1..)?.split_last_chunk::<2>()?;
+    Some((owner, u16::from_be_bytes(*number).into()))
+}
+
+/// The run and the number in the key of a segment.
+pub(super) fn of_segment(key: &[u8]) -> Option<(RunId, u32)> {
+    let (run, number) = key.get(1..)?.split_first_chunk::<16>()?;
+    Some((RunId::from_bytes(*run), u32::from_be_bytes(number.try_into().ok()?)))
 }
 
 /// The id at the end of a key.

@@ -5,6 +5,7 @@
 //! the other files say what is kept under which keys. No method returns before what it wrote is durable.
 
 mod blobs;
+pub mod care;
 mod catalog;
 mod folder;
 mod history;
@@ -174,18 +175,10 @@ impl Store {
     pub fn over(kv: Arc<dyn Kv>, blobs: Blobs, on_fatal: impl FnOnce(&Error) + Send + 'static) -> Result<Self, Error> {
         let writer = Arc::new(Writer::start(kv.clone(), on_fatal)?);
         let store = Self { writer, kv, blobs: Arc::new(blobs), numbers: Arc::default(), place: None };
-        match store.read(keys::FORMAT)? {
-            Some(bytes) => {
-                let found = bytes.as_ref().try_into().map(u32::from_be_bytes).map_err(|_| Error::Corrupt("format".into()))?;
-                if found > FORMAT {
-                    return Err(Error::NewerFormat { found, known: FORMAT });
-                }
-            }
-            None => {
-                let mut batch = Batch::default();
-                batch.put(keys::FORMAT, &FORMAT.to_be_bytes());
-                store.writer.commit_blocking(batch)?;
-            }
+        if !is_formatted(&*store.kv)? {
+            let mut batch = Batch::default();
+            batch.put(keys::FORMAT, &FORMAT.to_be_bytes());
+            store.writer.commit_blocking(batch)?;
         }
         store.count_totals()?;
         Ok(store)
@@ -265,6 +258,20 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<(Vec<u8>, bytes::Bytes)>, Error> {
         record::scan(&*self.kv, &self.blobs, prefix, after, order, limit)
+    }
+}
+
+/// Whether an engine holds a store of a format that this version knows. False: it is empty.
+fn is_formatted(kv: &dyn Kv) -> Result<bool, Error> {
+    let Some(value) = kv.get(keys::FORMAT)? else { return Ok(false) };
+    let found = match record::form(keys::FORMAT, &value)? {
+        record::Form::Inline(content) => content.try_into().map(u32::from_be_bytes).ok(),
+        _ => None,
+    };
+    match found {
+        Some(found) if found > FORMAT => Err(Error::NewerFormat { found, known: FORMAT }),
+        Some(_) => Ok(true),
+        None => Err(Error::Corrupt("the number of its format".into())),
     }
 }
 

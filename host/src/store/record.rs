@@ -60,6 +60,19 @@ pub(super) struct Parts {
     pub(super) bytes: usize,
 }
 
+/// A value as the engine has it, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form<'a> {
+    /// The bytes.
+    Inline(&'a [u8]),
+    /// How many bytes stand in pieces.
+    Split(usize),
+    /// A part of a split value.
+    Piece(&'a [u8]),
+    /// The file that the bytes are in.
+    Blob(Digest),
+}
+
 /// A stored value with its head, as the engine has it: what a precondition compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Raw(pub(super) Vec<u8>);
@@ -117,6 +130,11 @@ impl Batch {
     /// How many preconditions there are: the place of the next one.
     pub(super) fn preconditions(&self) -> usize {
         self.preconditions.len()
+    }
+
+    /// Bytes of the keys and values that are written.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether nothing is written and nothing is checked.
@@ -234,7 +252,8 @@ fn split_length(head: &[u8]) -> Option<usize> {
     Some(u32::from_be_bytes(*length) as usize)
 }
 
-fn pieces(length: usize) -> usize {
+/// How many pieces so many bytes stand in.
+pub(super) fn pieces(length: usize) -> usize {
     length.div_ceil(PIECE_BYTES)
 }
 
@@ -273,27 +292,35 @@ pub(super) fn scan(
         .collect()
 }
 
-fn unwrap(kv: &dyn Kv, blobs: &Blobs, key: &[u8], value: &[u8]) -> Result<Bytes, Error> {
-    let (form, content) = open(key, value)?;
-    match form {
-        INLINE => Ok(Bytes::copy_from_slice(content)),
-        SPLIT => {
-            let length = split_length(content).ok_or_else(|| damaged(key))?;
+/// The bytes of a value, wherever they stand.
+pub(super) fn unwrap(kv: &dyn Kv, blobs: &Blobs, key: &[u8], value: &[u8]) -> Result<Bytes, Error> {
+    match form(key, value)? {
+        Form::Inline(content) => Ok(Bytes::copy_from_slice(content)),
+        Form::Split(length) => {
             let mut whole = Vec::with_capacity(length);
             for number in 0..pieces(length) {
                 let key = keys::piece(key, number);
                 let piece = kv.get(&key)?.ok_or_else(|| damaged(&key))?;
-                match open(&key, &piece)? {
-                    (PIECE, content) => whole.extend(content),
+                match form(&key, &piece)? {
+                    Form::Piece(content) => whole.extend(content),
                     _ => return Err(damaged(&key)),
                 }
             }
             if whole.len() == length { Ok(whole.into()) } else { Err(damaged(key)) }
         }
-        BLOB => {
-            let digest = content.try_into().map(Digest::from_bytes).map_err(|_| damaged(key))?;
-            Ok(blobs.get(&digest)?.into())
-        }
+        Form::Blob(digest) => Ok(blobs.get(&digest)?.into()),
+        Form::Piece(_) => Err(damaged(key)),
+    }
+}
+
+/// Takes a value apart, after a look at its checksum.
+pub(super) fn form<'a>(key: &[u8], value: &'a [u8]) -> Result<Form<'a>, Error> {
+    let (number, content) = open(key, value)?;
+    match number {
+        INLINE => Ok(Form::Inline(content)),
+        SPLIT => split_length(content).map(Form::Split).ok_or_else(|| damaged(key)),
+        PIECE => Ok(Form::Piece(content)),
+        BLOB => content.try_into().map(|digest| Form::Blob(Digest::from_bytes(digest))).map_err(|_| damaged(key)),
         _ => Err(damaged(key)),
     }
 }

@@ -41,7 +41,7 @@ struct Snapshot<S> {
 const SNAPSHOT_FORM: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+pub(super) struct Kept {
     payload: Json,
     sent_ms: u64,
 }
@@ -165,6 +165,15 @@ impl Pending {
             self.batch.put(&keys::dedup_end(head.accepted_ms + DEDUP_MS_MIN, &key), &[]);
         }
     }
+}
+
+/// A snapshot's state, and how many segments fold to it; none: it has another form.
+pub(super) fn read_snapshot(bytes: &[u8]) -> Result<Option<(u32, State)>, Error> {
+    if decode::<Snapshot<serde::de::IgnoredAny>>(bytes)?.form != SNAPSHOT_FORM {
+        return Ok(None);
+    }
+    let Snapshot { segments, state, .. } = decode::<Snapshot<State>>(bytes)?;
+    Ok(Some((segments, state)))
 }
 
 /// Every index in which a run stands.
@@ -299,13 +308,11 @@ impl RunStore for Store {
     fn load(&self, id: RunId) -> Result<Option<Loaded>, Error> {
         let Some(head) = self.run(id)? else { return Ok(None) };
         let snapshot = match self.read(&keys::snapshot(id))? {
-            Some(bytes) => decode::<Snapshot<serde::de::IgnoredAny>>(&bytes)
-                .ok()
-                .filter(|snapshot| snapshot.form == SNAPSHOT_FORM)
-                .and_then(|_| decode::<Snapshot<State>>(&bytes).ok()),
+            // What cannot be read is not needed either.
+            Some(bytes) => read_snapshot(&bytes).unwrap_or(None),
             None => None,
         };
-        let covered = snapshot.as_ref().map_or(0, |snapshot| snapshot.segments);
+        let covered = snapshot.as_ref().map_or(0, |(segments, _)| *segments);
         let after = covered.checked_sub(1).map(|last| keys::segment(id, last));
         let segments = self.scan(&keys::journal(id), after.as_deref(), Order::Ascending, usize::MAX)?;
         let tail = u32::try_from(segments.len()).map_err(|_| Error::Corrupt(format!("the journal of {id}")))?;
@@ -313,7 +320,7 @@ impl RunStore for Store {
         for (_, bytes) in segments {
             entries.extend(decode::<Vec<Entry>>(&bytes)?);
         }
-        let snapshot = snapshot.map(|snapshot| snapshot.state);
+        let snapshot = snapshot.map(|(_, state)| state);
         Ok(Some(Loaded { head, snapshot, entries, segments: covered + tail, tail }))
     }
 
