@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -33,6 +33,39 @@ impl Data {
         self.0.path()
     }
 
+    /// Another folder with the same in it.
+    pub(crate) fn copy(&self) -> Self {
+        fn copy(from: &Path, to: &Path) {
+            for entry in std::fs::read_dir(from).unwrap() {
+                let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+                if path.is_dir() {
+                    std::fs::create_dir_all(&to).unwrap();
+                    copy(&path, &to);
+                } else {
+                    std::fs::copy(&path, &to).unwrap();
+                }
+            }
+        }
+        let other = Self::new();
+        copy(self.path(), other.path());
+        other
+    }
+
+    /// A verb of `weft store` on this folder.
+    pub(crate) fn care(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+        command.arg("store").args(arguments).arg("--data").arg(self.path());
+        command.env("NO_COLOR", "1").output().unwrap()
+    }
+
+    /// Checks that everything in the store is whole.
+    #[track_caller]
+    pub(crate) fn expect_whole(&self) {
+        let verified = self.care(&["verify"]);
+        let said = String::from_utf8_lossy(&verified.stdout) + String::from_utf8_lossy(&verified.stderr);
+        assert!(verified.status.success(), "{said}");
+    }
+
     pub(crate) fn token(&self) -> String {
         std::fs::read_to_string(self.path().join("admin-token")).unwrap()
     }
@@ -53,6 +86,14 @@ impl Data {
         collect(self.path(), &mut all);
         all
     }
+}
+
+/// A host that did not start.
+pub(crate) struct Refused {
+    pub(crate) data: Data,
+    /// Its exit code; none: it did not end by itself.
+    pub(crate) code: Option<i32>,
+    pub(crate) log: String,
 }
 
 /// An answer, read to its end.
@@ -89,14 +130,11 @@ impl Host {
 
     /// Starts a host over a data folder, with variables in its environment, and waits until it is ready.
     pub(crate) fn start_in(data: Data, environment: Headers<'_>) -> Self {
-        Self::try_start(data, environment).unwrap_or_else(|log| panic!("the host did not start:\n{log}"))
+        Self::try_start(data, environment).unwrap_or_else(|refused| panic!("the host did not start:\n{}", refused.log))
     }
 
-    pub(crate) fn try_start(data: Data, environment: Headers<'_>) -> Result<Self, String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
-        command.env("NO_COLOR", "1").env_remove("WEFT_DATA").envs(environment.iter().copied());
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    pub(crate) fn try_start(data: Data, environment: Headers<'_>) -> Result<Self, Refused> {
+        let mut child = spawn(&data, environment);
         let (lines, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -116,13 +154,38 @@ impl Host {
                         return Ok(Self { child, url, data, agent, log: Mutex::new(log) });
                     }
                 }
-                Err(_) => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    return Err(seen.join("\n"));
+                Err(error) => {
+                    if error == RecvTimeoutError::Timeout {
+                        let _ = child.kill();
+                    }
+                    let code = child.wait().unwrap().code();
+                    return Err(Refused { data, code, log: seen.join("\n") });
                 }
             }
         }
+    }
+
+    /// kill -9 after a while, whether it has started or not; the data stays.
+    pub(crate) fn start_and_kill(data: Data, environment: Headers<'_>, life: Duration) -> Data {
+        let mut child = spawn(&data, environment);
+        std::thread::sleep(life);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        data
+    }
+
+    /// Waits until the host ends by itself: its exit code and the rest of its log. The data stays.
+    pub(crate) fn ended_by_itself(mut self) -> (Data, Option<i32>, String) {
+        let began = Instant::now();
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => assert!(began.elapsed() < Duration::from_secs(60), "the host goes on:\n{}", self.log()),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        let log: Vec<String> = self.log.lock().unwrap().iter().collect();
+        (std::mem::replace(&mut self.data, Data::new()), status.code(), log.join("\n"))
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -270,6 +333,13 @@ impl Drop for Host {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(data: &Data, environment: Headers<'_>) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+    command.env("NO_COLOR", "1").env_remove("WEFT_DATA").envs(environment.iter().copied());
+    command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 pub(crate) fn send(agent: &ureq::Agent, method: &str, url: &str, headers: Headers<'_>, body: &[u8]) -> Answer {

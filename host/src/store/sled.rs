@@ -9,6 +9,7 @@
 //!    fixed here, so a damaged one is made anew.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::Error;
@@ -60,7 +61,12 @@ impl SledKv {
 }
 
 fn open_db(path: &Path) -> Result<::sled::Db, ::sled::Error> {
-    ::sled::Config::new().path(path).cache_capacity(STORE_CACHE_BYTES).flush_every_ms(None).open()
+    let config = ::sled::Config::new().path(path).cache_capacity(STORE_CACHE_BYTES).flush_every_ms(None);
+    // When it cannot write, opening panics instead of saying so.
+    catch_unwind(AssertUnwindSafe(|| config.open())).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map_or("it panicked", String::as_str);
+        Err(::sled::Error::ReportableBug(words.to_owned()))
+    })
 }
 
 fn snapshots(path: &Path) -> Result<Vec<PathBuf>, Error> {

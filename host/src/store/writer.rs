@@ -212,24 +212,25 @@ impl Group {
             Some(value) => Op::Put(key, value),
             None => Op::Remove(key),
         });
-        let result = if self.waiting.is_empty() { Ok(()) } else { kv.apply(ops.collect()) };
-        if result.is_ok() && !self.counted.is_empty() {
+        if !self.waiting.is_empty() {
+            // Whoever waits for what could not be written is told that the store is closed, as it is.
+            kv.apply(ops.collect())?;
+        }
+        if !self.counted.is_empty() {
             written.counters.write().unwrap_or_else(PoisonError::into_inner).extend(self.counted);
         }
-        if result.is_ok() {
-            for committed in committed {
-                written.last_commit.store(committed.number, Ordering::Release);
-                // Nobody may be following.
-                let _ = written.followers.send(committed);
-            }
+        for committed in committed {
+            written.last_commit.store(committed.number, Ordering::Release);
+            // Nobody may be following.
+            let _ = written.followers.send(committed);
         }
         for (place, refused) in self.refused {
             let _ = refused.send(Err(Error::Refused(place)));
         }
         for waiting in self.waiting {
-            let _ = waiting.send(result.as_ref().copied().map_err(|error| Error::Engine(error.to_string())));
+            let _ = waiting.send(Ok(()));
         }
-        result
+        Ok(())
     }
 
     /// Adds the segments of this group to the list of commits, and takes as many old ones off its end.
