@@ -288,6 +288,9 @@ pub const SHUTDOWN_MS_MAX: u64 = 10_000;
 /// Milliseconds without a change after which a file in the watched folder is taken for whole.
 pub const FOLDER_SETTLE_MS: u64 = 300;
 
+/// A flush of the store that takes longer may have missed that a write failed, and is helped.
+pub const FLUSH_SLOW: Duration = Duration::from_secs(1);
+
 /// How long the store's writer gathers batches before a flush, when it is busy: measured at 32 clients, 0.5 ms makes groups of
 /// 16 instead of 4 and saves a quarter of the CPU time of a run, and throughput rises with it.
 pub const COMMIT_GATHER: Duration = Duration::from_micros(500);

@@ -74,16 +74,16 @@ impl Executor {
     /// `instances` were made for this run's event and serve its steps too.
     pub fn begin_waiting(self: &Arc<Self>, start: Start, instances: Vec<Instance>) -> Result<Begun<Waiting>, Error> {
         let (unstored, stack) = self.accept(&start, Origin { synchronous: true, ..Origin::default() });
-        let run = unstored.head.id;
+        let (run, workflow) = (unstored.head.id, unstored.head.workflow.clone());
         let slot = self.slot_for_caller(&start)?;
+        // Whoever learns of it by its dedup key finds it under way.
+        let Some(mut running) = self.running(start.program, unstored, stack, slot)? else { return Err(Error::Overloaded) };
         if let Some(key) = &start.dedup
-            && let Some(first) = self.reserve(&unstored.head.workflow, key, run)?
+            && let Some(first) = self.reserve(&workflow, key, run)?
         {
             return Ok(Begun::Duplicate(first));
         }
         let (sender, outcome) = oneshot::channel();
-        let running = self.running(start.program, unstored, stack, slot)?;
-        let Some(mut running) = running else { return Err(Error::Overloaded) };
         running.caller = Some(sender);
         running.idle = instances;
         tokio::spawn(running.drive());

@@ -7,15 +7,21 @@
 //! 4. Values above 8 KiB become files that are never flushed: they are refused here and split above.
 //! 5. `conf`, which is written once, is never flushed either: that is done here after opening. It says nothing that is not
 //!    fixed here, so a damaged one is made anew.
+//! 6. When a write fails, sled may forget to wake whoever flushes. Whoever flushes after that is told of the failure, and wakes
+//!    the others: so a flush that takes long gets another one beside it.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::Error;
 use super::folder::sync_folder;
 use super::kv::{KEY_BYTES_MAX, Kv, Op, Order, Pair, VALUE_BYTES_MAX};
-use crate::limits::STORE_CACHE_BYTES;
+use crate::limits::{FLUSH_SLOW, STORE_CACHE_BYTES};
 
 /// A sled database in a folder.
 pub struct SledKv {
@@ -23,6 +29,7 @@ pub struct SledKv {
     /// Our own descriptor of sled's file, to flush it for real.
     file: File,
     path: PathBuf,
+    helper: FlushHelper,
 }
 
 impl SledKv {
@@ -56,7 +63,58 @@ impl SledKv {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_folder(parent)?;
         }
-        Ok(Self { db, file, path: path.to_owned() })
+        let helper = FlushHelper::start(db.clone());
+        Ok(Self { db, file, path: path.to_owned(), helper })
+    }
+
+    fn flush(&self) -> Result<(), Error> {
+        self.helper.set(Some(Instant::now()));
+        let flushed = self.db.flush();
+        self.helper.set(None);
+        flushed.map_err(|error| engine(&error))?;
+        self.file.sync_data().map_err(Error::io(&self.path))
+    }
+}
+
+/// Rule 6.
+struct FlushHelper {
+    /// Since when the writer flushes.
+    since: Arc<Mutex<Option<Instant>>>,
+    /// Dropped when the store is closed.
+    open: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FlushHelper {
+    fn start(db: ::sled::Db) -> Self {
+        let since = Arc::<Mutex<Option<Instant>>>::default();
+        let (open, is_open) = channel::<()>();
+        let of_writer = since.clone();
+        let help = move || {
+            while is_open.recv_timeout(FLUSH_SLOW) == Err(RecvTimeoutError::Timeout) {
+                let since = *of_writer.lock().unwrap_or_else(PoisonError::into_inner);
+                if since.is_some_and(|since| since.elapsed() >= FLUSH_SLOW) {
+                    // On a thread of its own, since it may have to wait as well.
+                    let db = db.clone();
+                    std::thread::spawn(move || db.flush());
+                }
+            }
+        };
+        Self { since, open: Some(open), thread: Some(std::thread::spawn(help)) }
+    }
+
+    fn set(&self, since: Option<Instant>) {
+        *self.since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+}
+
+impl Drop for FlushHelper {
+    /// The database closes with its last owner.
+    fn drop(&mut self) {
+        self.open = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -119,8 +177,7 @@ impl Kv for SledKv {
             }
         }
         self.db.apply_batch(batch).map_err(|error| engine(&error))?;
-        self.db.flush().map_err(|error| engine(&error))?;
-        self.file.sync_data().map_err(Error::io(&self.path))
+        self.flush()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
