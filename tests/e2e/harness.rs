@@ -165,13 +165,13 @@ impl Host {
         }
     }
 
-    /// kill -9 after a while, whether it has started or not; the data stays.
-    pub(crate) fn start_and_kill(data: Data, environment: Headers<'_>, life: Duration) -> Data {
+    /// kill -9 after a while, and whether it listened by then; the data stays.
+    pub(crate) fn start_and_kill(data: Data, environment: Headers<'_>, life: Duration) -> (Data, bool) {
         let mut child = spawn(&data, environment);
         std::thread::sleep(life);
         child.kill().unwrap();
-        child.wait().unwrap();
-        data
+        let said = child.wait_with_output().unwrap().stderr;
+        (data, String::from_utf8_lossy(&said).contains("listening at"))
     }
 
     /// Waits until the host ends by itself: its exit code and the rest of its log. The data stays.

@@ -34,7 +34,43 @@ pub(crate) fn body(number: u64) -> String {
     json!({"n": number, "odd": number % 2 == 1, "padding": "x".repeat(padding as usize)}).to_string()
 }
 
-/// One life of a host: load from several clients, then kill -9 after a while.
+/// One life of a host: clients send numbered requests, each one after the other, until they are cut off by kill -9.
+/// `before_kill` looks around at that moment.
+pub(crate) fn under_load(
+    host: Host,
+    next: &AtomicU64,
+    life: Duration,
+    send: impl Fn(&Client, u64) -> Result<(), ureq::Error> + Sync,
+    before_kill: impl FnOnce(),
+) -> Data {
+    let client = Client { url: host.url.clone(), agent: host.agent.clone() };
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| while send(&client, next.fetch_add(1, Ordering::Relaxed)).is_ok() {});
+        }
+        std::thread::sleep(life);
+        before_kill();
+        host.kill()
+    })
+}
+
+/// Whoever sends requests to a host that may die.
+pub(crate) struct Client {
+    url: String,
+    agent: ureq::Agent,
+}
+
+impl Client {
+    /// A POST of JSON to a hook. An answer must have this status.
+    pub(crate) fn hook(&self, path: &str, body: &str, status: u16) -> Result<(), ureq::Error> {
+        let headers = [("content-type", "application/json")];
+        let answer = try_send(&self.agent, "POST", &format!("{}/hooks/{path}", self.url), &headers, body.as_bytes())?;
+        assert_eq!(answer.status, status, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        Ok(())
+    }
+}
+
+/// One life under load of the workflows above.
 pub(crate) fn live_and_die(
     data: Data,
     environment: Headers<'_>,
@@ -42,31 +78,15 @@ pub(crate) fn live_and_die(
     next: &AtomicU64,
     life: Duration,
 ) -> Data {
-    let host = Host::start_in(data, environment);
-    let (url, agent) = (host.url.clone(), host.agent.clone());
-    std::thread::scope(|scope| {
-        for client in 0..6 {
-            let (url, agent) = (&url, &agent);
-            scope.spawn(move || {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let (path, is_sync) = if client % 3 == 0 { ("later", false) } else { ("now", true) };
-                    let headers = [("content-type", "application/json")];
-                    match try_send(agent, "POST", &format!("{url}/hooks/{path}"), &headers, body(number).as_bytes()) {
-                        Ok(answer) if answer.status == 200 => {
-                            let mut ledger = ledger.lock().unwrap();
-                            let told = if is_sync { &mut ledger.sync } else { &mut ledger.asynchronous };
-                            told.insert(number);
-                        }
-                        Ok(answer) => panic!("{}: {}", answer.status, String::from_utf8_lossy(&answer.body)),
-                        Err(_) => return,
-                    }
-                }
-            });
-        }
-        std::thread::sleep(life);
-        host.kill()
-    })
+    let send = |client: &Client, number: u64| {
+        let is_sync = !number.is_multiple_of(3);
+        client.hook(if is_sync { "now" } else { "later" }, &body(number), 200)?;
+        let mut ledger = ledger.lock().unwrap();
+        let told = if is_sync { &mut ledger.sync } else { &mut ledger.asynchronous };
+        told.insert(number);
+        Ok(())
+    };
+    under_load(Host::start_in(data, environment), next, life, send, || {})
 }
 
 /// The numbers of stored runs by workflow, with how often each is there and its status.

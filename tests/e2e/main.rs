@@ -13,6 +13,7 @@ mod feed;
 mod hooks;
 mod kill;
 mod load;
+mod mixed;
 mod payloads;
 mod plugins;
 mod power;

@@ -139,7 +139,7 @@ fn every_answered_run_survives_a_power_cut() {
     for round in 0..rounds {
         let environment = undo.environment();
         data = if random(&mut state).is_multiple_of(10) {
-            Host::start_and_kill(data, &environment, Duration::from_millis(random(&mut state) % 500))
+            Host::start_and_kill(data, &environment, Duration::from_millis(random(&mut state) % 500)).0
         } else {
             let life = Duration::from_millis(20 + random(&mut state) % 180);
             live_and_die(data, &environment, &ledger, &next, life)
@@ -167,7 +167,7 @@ fn a_data_folder_survives_a_power_cut_while_it_is_made() {
     let undo = Undo::new();
     for _ in 0..setting("WEFT_POWER_ROUNDS", 50) / 5 {
         let life = Duration::from_millis(random(&mut state) % 500);
-        let data = Host::start_and_kill(Data::new(), &undo.environment(), life);
+        let (data, _) = Host::start_and_kill(Data::new(), &undo.environment(), life);
         if Path::new(&undo.log).exists() {
             undo.cut(&mut state);
         }

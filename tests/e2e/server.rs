@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ struct State {
     came: Mutex<Vec<Came>>,
     status: AtomicU16,
     holds: AtomicBool,
+    delay_ms: AtomicU64,
+    under_way: AtomicU64,
 }
 
 /// See the module. It ends with the process.
@@ -57,6 +59,32 @@ impl Server {
     pub(crate) fn hold(&self, holds: bool) {
         self.state.holds.store(holds, Ordering::Relaxed);
     }
+
+    /// Answers after a while.
+    pub(crate) fn answer_after(&self, delay: Duration) {
+        self.state.delay_ms.store(delay.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// How many requests have come and are not answered.
+    pub(crate) fn under_way(&self) -> u64 {
+        self.state.under_way.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts one request that is under way, until it is dropped: also when whoever sent it is gone.
+struct UnderWay(Arc<State>);
+
+impl UnderWay {
+    fn new(state: &Arc<State>) -> Self {
+        state.under_way.fetch_add(1, Ordering::Relaxed);
+        Self(state.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 async fn serve(state: Arc<State>, tell: impl FnOnce(SocketAddr)) {
@@ -68,11 +96,13 @@ async fn serve(state: Arc<State>, tell: impl FnOnce(SocketAddr)) {
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let state = state.clone();
             async move {
+                let _under_way = UnderWay::new(&state);
                 let (parts, body) = request.into_parts();
                 let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                 let key = parts.headers.get("idempotency-key").map(|value| value.to_str().unwrap().to_owned());
                 let (path, body) = (parts.uri.path().to_owned(), String::from_utf8_lossy(&body).into_owned());
                 state.came.lock().unwrap().push(Came { path, key: key.unwrap_or_default(), body });
+                tokio::time::sleep(Duration::from_millis(state.delay_ms.load(Ordering::Relaxed))).await;
                 while state.holds.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }

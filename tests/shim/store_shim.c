@@ -1,6 +1,6 @@
 /* Stands between the host and the system's file calls, by LD_PRELOAD, and does what only an outsider can:
  *
- *   WEFT_SHIM_COUNT=FILE   counts fdatasync calls in a 64-bit number at the start of FILE, which the test maps too.
+ *   WEFT_SHIM_COUNT=FILE   counts fdatasync calls in a 64-bit number at the start of FILE, and those under way in the next.
  *   WEFT_SHIM_HOLD=1       is the control of the kill tests: what is written to the store's file stays in this process's
  *                          memory, as if nothing had been flushed, so that kill -9 loses it. Reads see it.
  *   WEFT_SHIM_FAIL=N:ERRNO the Nth call that writes to a file below a folder `store` fails with ENOSPC or EIO; a full disk
@@ -215,8 +215,12 @@ static int sync_with(int (*sync)(int), int fd) {
 }
 
 int fdatasync(int fd) {
-    if (count) atomic_fetch_add(count, 1);
-    return sync_with(REAL(fdatasync), fd);
+    if (!count) return sync_with(REAL(fdatasync), fd);
+    atomic_fetch_add(count, 1);
+    atomic_fetch_add(count + 1, 1);
+    int done = sync_with(REAL(fdatasync), fd);
+    atomic_fetch_sub(count + 1, 1);
+    return done;
 }
 
 int fsync(int fd) { return sync_with(REAL(fsync), fd); }
