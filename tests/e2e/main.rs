@@ -5,6 +5,7 @@
 mod harness;
 mod server;
 
+mod care;
 mod cli;
 mod control;
 mod effects;
@@ -20,6 +21,7 @@ mod power;
 mod refusals;
 mod revisions;
 mod sandbox;
+mod scale;
 mod secrets;
 mod store;
 mod vendors;
