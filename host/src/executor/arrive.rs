@@ -90,7 +90,7 @@ impl Executor {
         Ok(told)
     }
 
-    /// What sending a message by name and key changes. [`Self::poke_after`] is for when it is committed.
+    /// What sending a message by name and key changes. Whoever commits it then tells the runs that it is for.
     pub fn signal_changes(&self, name: &SignalName, payload: Json) -> Result<Vec<Change>, Error> {
         let waiters = self.store.waiters(name, usize::MAX)?;
         if waiters.is_empty() {
