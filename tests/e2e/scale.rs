@@ -202,16 +202,11 @@ fn values_nest_to_the_limit_and_no_deeper() {
         {"key": "answer", "type": "response", "config": {"body": "{{$steps.note.result.it}}"}}]),
     ));
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-    let deepest = (1..300).take_while(|depth| host.hook("echo", nested(*depth).as_bytes()).status == 200).count();
-    println!("{deepest} arrays in each other");
-    assert_eq!(host.hook("echo", nested(deepest).as_bytes()).body, nested(deepest).as_bytes());
-    // As deep as can be read, and then too deep inside the step's config.
-    let deeper = host.hook("echo", nested(deepest + 1).as_bytes());
-    deeper.expect_problem(500, "run-failed");
-    let message = host.newest_run()["message"].clone();
-    assert!(message.as_str().unwrap().contains("recursion limit"), "{message}");
+    let deepest = host.hook("echo", nested(100).as_bytes());
+    assert_eq!((deepest.status, deepest.body), (200, nested(100).into_bytes()));
     let runs = host.runs().len();
-    host.hook("echo", nested(deepest + 10).as_bytes()).expect_problem(400, "invalid-json");
-    host.hook("echo", nested(500_000).as_bytes()).expect_problem(400, "invalid-json");
+    for depth in [101, 126, 127, 128, 129, 500_000] {
+        host.hook("echo", nested(depth).as_bytes()).expect_problem(400, "invalid-json");
+    }
     assert_eq!(host.runs().len(), runs);
 }

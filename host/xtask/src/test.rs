@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::{cargo, guests, root, run_command, setup};
+use crate::{cargo, guests, root, run_command, setup, target};
 
 pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     setup::program("cc", &["gcc", "libc6-dev"])?;
@@ -17,5 +17,9 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     }
     let mut arguments = vec!["test", "--workspace"];
     arguments.extend(filter);
+    // What the plugins have of their own is tested as code of this machine.
+    let mut plugins = Command::new(env!("CARGO"));
+    plugins.args(&arguments).current_dir(root().join("plugins")).env("CARGO_TARGET_DIR", target().join("guests"));
+    run_command(&mut plugins)?;
     cargo(&arguments)
 }

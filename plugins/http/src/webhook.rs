@@ -252,8 +252,35 @@ fn read_body(request: &HttpEvent) -> Result<Box<serde_json::value::RawValue>, Ht
         let detail = format!("this workflow reads application/json, not `{essence}`");
         return Err(problem_response(415, "unsupported-media-type", "Unsupported Media Type", &detail));
     }
-    serde_json::from_slice(&request.body)
-        .map_err(|error| problem_response(400, "invalid-json", "Bad Request", &format!("the body is not JSON: {error}")))
+    let invalid = |detail: &str| problem_response(400, "invalid-json", "Bad Request", detail);
+    let body: Box<serde_json::value::RawValue> =
+        serde_json::from_slice(&request.body).map_err(|error| invalid(&format!("the body is not JSON: {error}")))?;
+    match levels(body.get()) {
+        0..=LEVELS_MAX => Ok(body),
+        levels => Err(invalid(&format!("the body nests {levels} levels deep; at most {LEVELS_MAX} are read"))),
+    }
+}
+
+/// Levels of nesting in a body. Readers of JSON commonly stop at 128; steps put the body into documents of their own.
+const LEVELS_MAX: usize = 100;
+
+/// How deep the arrays and objects of a valid JSON document nest.
+fn levels(document: &str) -> usize {
+    let (mut level, mut deepest, mut is_string, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in document.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_string => is_escaped = true,
+            b'"' => is_string = !is_string,
+            b'[' | b'{' if !is_string => {
+                level += 1;
+                deepest = deepest.max(level);
+            }
+            b']' | b'}' if !is_string => level -= 1,
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn status_name(status: Status) -> &'static str {
@@ -264,5 +291,16 @@ fn status_name(status: Status) -> &'static str {
         Status::Aborted => "aborted",
         Status::Canceled => "canceled",
         Status::Rejected => "rejected",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::levels;
+
+    #[test]
+    fn levels_are_those_outside_of_strings() {
+        let all = ["1", "[]", r#"{"a": [[], {}], "b": []}"#, r#"["[[[", "\"[", "\\", [1]]"#];
+        assert_eq!(all.map(levels), [0, 1, 3, 2]);
     }
 }
