@@ -223,8 +223,9 @@ impl Executor {
     fn begin_queued(self: &Arc<Self>) -> Result<Went, Error> {
         for _ in 0..PUMP_BATCH {
             let Some((queue, slot)) = self.scheduler.next() else { return Ok(Went::default()) };
+            let puts = self.scheduler.puts(&queue);
             let Some(run) = self.next_in(&queue)? else {
-                self.scheduler.emptied(&queue);
+                self.scheduler.emptied(&queue, puts);
                 continue;
             };
             if let Some(head) = self.store.run(run)?
