@@ -228,12 +228,6 @@ impl Executor {
                 self.scheduler.emptied(&queue, puts);
                 continue;
             };
-            if let Some(head) = self.store.run(run)?
-                && head.queue.is_none()
-                && let Ok(program) = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())
-            {
-                self.know_limits(&program);
-            }
             self.resume_or_give_up(run, slot);
         }
         Ok(Went { more: true, at_ms: None })

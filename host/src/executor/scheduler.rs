@@ -63,6 +63,8 @@ struct Inner {
 
 struct Queue {
     limits: QueueLimits,
+    /// Whether somebody said how it is treated.
+    is_set: bool,
     running: u32,
     /// Whether runs stand in it, as far as is known.
     has_more: bool,
@@ -89,8 +91,19 @@ impl Scheduler {
 
     /// How a queue is treated from now on.
     pub(super) fn set_limits(&self, queue: &str, limits: QueueLimits) {
-        self.inner().queue(queue).limits = limits;
-        self.changed.notify_one();
+        let mut inner = self.inner();
+        let queue = inner.queue(queue);
+        queue.is_set = true;
+        if std::mem::replace(&mut queue.limits, limits) != limits {
+            self.changed.notify_one();
+        }
+    }
+
+    /// How a queue is treated of which nobody has said so since the start of the host.
+    pub(super) fn set_first_limits(&self, queue: &str, limits: QueueLimits) {
+        if !self.inner().queue(queue).is_set {
+            self.set_limits(queue, limits);
+        }
     }
 
     /// A slot for a run that somebody waits for.
@@ -174,7 +187,7 @@ impl Inner {
         if !self.queues.contains_key(name) {
             let concurrency = name.starts_with("j/").then_some(QUEUE_CONCURRENCY_DEFAULT);
             let limits = QueueLimits { concurrency, priority: 0 };
-            self.queues.insert(name.into(), Queue { limits, running: 0, has_more: false, puts: 0, last_turn: 0 });
+            self.queues.insert(name.into(), Queue { limits, is_set: false, running: 0, has_more: false, puts: 0, last_turn: 0 });
         }
         self.queues.get_mut(name).expect("just inserted")
     }

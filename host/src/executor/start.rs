@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::commit::{Unstored, staged_changes};
 use super::drive::Running;
-use super::scheduler::{Full, Slot};
+use super::scheduler::{Full, QueueLimits, Slot};
 use super::{Error, Executor, Outcome, Program, fold};
 use crate::plugin::Instance;
 use crate::run::{Accepted, Entry, Parent, RunId, Staged, State, Status, WaitKind};
@@ -184,11 +184,15 @@ impl Executor {
         self.scheduler.for_start(&queue_of(start))
     }
 
-    /// The scheduler learns what a workflow allows.
-    pub(super) fn know_limits(&self, program: &Program) {
-        if let Some(concurrency) = program.plan.options.concurrency {
-            let limits = super::QueueLimits { concurrency: Some(concurrency), priority: 0 };
-            self.scheduler.set_limits(&program.queue, limits);
+    /// The scheduler learns what a workflow allows: what the revision says that was started last.
+    fn know_limits(&self, program: &Program) {
+        self.scheduler.set_limits(&program.queue, limits_of(program));
+    }
+
+    /// The same from a stored run, which counts where none has begun since the start of the host.
+    pub(super) fn know_first_limits(&self, head: &RunHead, program: &Program) {
+        if head.queue.is_none() {
+            self.scheduler.set_first_limits(&program.queue, limits_of(program));
         }
     }
 
@@ -288,6 +292,7 @@ impl Executor {
             return Ok(false);
         }
         let program = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())?;
+        self.know_first_limits(&head, &program);
         let corrupt = || store::Error::Corrupt(format!("the journal of {run}"));
         let state = match snapshot {
             Some(mut state) => {
@@ -335,6 +340,10 @@ impl Running {
         let hidden: Vec<Box<str>> = hidden.map(|(_, activation)| (*activation.path).into()).collect();
         hidden.into_iter().for_each(|activation| self.note(Entry::Lost { at_ms, activation }));
     }
+}
+
+fn limits_of(program: &Program) -> QueueLimits {
+    QueueLimits { concurrency: program.plan.options.concurrency, priority: 0 }
 }
 
 pub(super) fn queue_of(start: &Start) -> Arc<str> {
