@@ -315,6 +315,24 @@ fn a_restart_and_a_new_revision_keep_to_how_many_may_run() {
 }
 
 #[test]
+fn a_message_does_not_let_a_run_jump_its_queue() {
+    let host = with_lab();
+    let steps = json!([{"key": "hear", "type": "hear", "config": {"name": "go"}}, {"key": "spin", "type": "spin"}]);
+    host.apply(&lab_with("one", &steps, &json!({"concurrency": 1})));
+    let signal = |id: &str| host.api("POST", &format!("/runs/{id}/signals"), br#"{"name": "go"}"#).status;
+    let first = host.start_run("one", &json!({}));
+    assert_eq!(signal(&first), 202);
+    host.step_is(&first, "hear", "succeeded");
+    let second = host.start_run("one", &json!({}));
+    assert_eq!((&host.run(&second)["status"], signal(&second)), (&json!("queued"), 202));
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(host.run(&second)["status"], "queued");
+    // It is kept for it.
+    cancel(&host, &first);
+    host.step_is(&second, "hear", "succeeded");
+}
+
+#[test]
 fn job_queues_have_workers_and_priorities_of_their_own() {
     let host = with_lab();
     let server = Server::start();
