@@ -217,6 +217,40 @@ fn a_child_that_was_not_done_is_started_by_the_run_that_repeats() {
 }
 
 #[test]
+fn a_run_that_repeats_another_from_its_queue_starts_and_hears_what_that_waited_for() {
+    let host = with_lab();
+    host.apply(&lab("inner", &json!([{"key": "nap", "type": "sleep", "config": {"ms": 3_000}}])));
+    let steps = json!([{"key": "first", "type": "first", "branches": {"a": [{"key": "sub", "type": "sub", "config": {"workflow":
+        "inner"}}], "b": [{"key": "nap", "type": "sleep", "config": {"ms": 50}}, {"key": "go", "type": "hear", "config": {"name":
+        "go"}}, {"key": "spin", "type": "spin", "call_timeout_ms": 4_000}]}}]);
+    host.apply(&lab_with("child", &steps, &json!({"concurrency": 1})));
+    let steps = json!([{"key": "first", "type": "first", "branches": {"a": [{"key": "paid", "type": "hear", "config": {"name":
+        "paid", "key": "7"}}], "b": [{"key": "nap", "type": "sleep", "config": {"ms": 50}}, {"key": "go", "type": "hear", "config":
+        {"name": "go"}}, {"key": "spin", "type": "spin", "call_timeout_ms": 4_000}]}}]);
+    host.apply(&lab_with("keyed", &steps, &json!({"concurrency": 1})));
+    let repeated = |workflow: &str| {
+        let first = host.start_run(workflow, &json!({}));
+        host.step_is(&first, "first/b/go", "waiting");
+        cancel(&host, &first);
+        host.ended(&first);
+        let busy = host.start_run(workflow, &json!({}));
+        host.step_is(&busy, "first/b/go", "waiting");
+        host.api("POST", &format!("/runs/{busy}/signals"), br#"{"name": "go"}"#);
+        host.step_is(&busy, "first/b/go", "succeeded");
+        let again = host.api("POST", &format!("/runs/{first}/rerun"), br#"{"from": "first/b/go"}"#).json();
+        assert_eq!(again["status"], "queued", "{again:#}");
+        again["id"].as_str().unwrap().to_owned()
+    };
+    let again = repeated("child");
+    assert_eq!(host.ended(&again)["status"], "succeeded", "the run that it waits for was started");
+    let again = repeated("keyed");
+    host.step_is(&again, "first/b/go", "waiting");
+    eventually("it has left its queue", || host.run(&again)["status"] == "running");
+    host.api("POST", "/workflows/keyed/signals", br#"{"name": "paid", "key": "7"}"#);
+    assert_eq!(host.ended(&again)["status"], "succeeded");
+}
+
+#[test]
 fn drafts_run_marked_so_and_old_revisions_on_demand() {
     let host = with_lab();
     let version = |value: u32| lab("v", &json!([{"key": "out", "type": "out", "config": {"value": value}}]));

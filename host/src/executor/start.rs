@@ -309,12 +309,20 @@ impl Executor {
         (head.place, head.status) = (Place::Active, Status::Running);
         let mut unstored = Unstored::new(head, Vec::new(), first.parent);
         (unstored.before, unstored.segments, unstored.tail_entries) = (before, segments, entries.len());
-        unstored.waits = state.keyed_signals();
+        // Of a run that repeats another and stood in a queue, the store knows only its entries.
+        let is_begun = state.is_begun();
+        if is_begun {
+            unstored.waits = state.keyed_signals();
+        }
         let has_mail = true;
         let Some(mut running) = self.running_with(program, unstored, state, first.stack.into(), slot, has_mail) else {
             return Ok(self.live.ring(run));
         };
-        running.state.take_outgoing();
+        if is_begun {
+            running.state.take_outgoing();
+        } else {
+            running.state.repeat_outgoing();
+        }
         running.begin_again();
         tokio::spawn(running.drive());
         Ok(true)
