@@ -323,15 +323,16 @@ impl Executor {
         } else {
             running.state.repeat_outgoing();
         }
-        running.begin_again();
+        running.begin_again(!is_begun);
         tokio::spawn(running.drive());
         Ok(true)
     }
 }
 
 impl Running {
-    /// What follows from going on at all: a run leaves its queue, and what a crash cut off is found.
-    pub(super) fn begin_again(&mut self) {
+    /// What follows from going on at all: a run leaves its queue, and what a crash cut off is found. A run that is new has only
+    /// what it repeats of another: it has sent nothing itself.
+    pub(super) fn begin_again(&mut self, is_new: bool) {
         let at_ms = self.executor.clock.now_ms();
         if !self.state.is_begun() {
             self.note(Entry::Started { at_ms });
@@ -342,7 +343,7 @@ impl Running {
         let is_hidden = |activation: &crate::run::Activation| {
             let asks = |open: &crate::run::OpenWait| !open.is_fired() && matches!(open.wait.kind, WaitKind::Request(_));
             let reached_outside = activation.is_intended() || activation.waits.iter().any(asks);
-            reached_outside && activation.is_callable() && self.program.node(activation.step).at_most_once
+            !is_new && reached_outside && activation.is_callable() && self.program.node(activation.step).at_most_once
         };
         let hidden = self.state.activations().filter(|(_, activation)| is_hidden(activation));
         let hidden: Vec<Box<str>> = hidden.map(|(_, activation)| (*activation.path).into()).collect();
