@@ -76,6 +76,9 @@ fn a_run_is_followed_from_its_beginning_and_from_any_point() {
     host.api("GET", "/runs/0193a5c2-7b1e-7c3a-9f00-2a51c4d0b7e1/events", b"").expect_problem(404, "not-found");
     let answer = host.request("GET", &format!("/api/v1{path}"), &[], b"");
     answer.expect_problem(401, "unauthorized");
+    // Nothing comes after the last id that there can be.
+    let rest = follow(&host, &path, Some("18446744073709551615"), |event| event.kind == "end");
+    assert_eq!(rest.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["run", "end"]);
 }
 
 #[test]

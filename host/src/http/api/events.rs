@@ -50,7 +50,7 @@ pub(super) async fn of_run(call: Call) -> Result<Reply, Problem> {
     let id: RunId = call.param("id")?;
     call.admin.run(id).await?;
     // Segments count from 0, and an id says that its segment is known.
-    let next = last_id(&call)?.map_or(0, |last| last + 1);
+    let next = last_id(&call)?.map_or(0, |last| last.saturating_add(1));
     start(call, move |feed| Box::pin(follow_run(feed, id, next)))
 }
 
