@@ -223,6 +223,7 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
                     let about = [word("activation"), word("kind"), word("what")].into_iter().filter(|text| !text.is_empty());
                     println!("{}  {}{output}{failure}", word("at"), about.collect::<Vec<_>>().join(" "));
                 }
+                "end" if data["status"].is_null() => println!("ended, and was deleted"),
                 "end" => println!("ended: {}", word("status")),
                 _ => {}
             }
