@@ -430,3 +430,14 @@ fn runs_are_found_by_everything_and_deleted() {
     eventually("it is gone", || host.api("GET", &format!("/runs/{id}"), b"").status == 404);
     assert_eq!((count("workflow=brief"), &host.get("/workflows/brief")["runs_started"]), (0, &json!(1)));
 }
+
+#[test]
+fn a_run_whose_documents_are_as_deep_as_can_be_read_is_shown_whole() {
+    let host = with_lab();
+    host.apply(&lab("deep", &json!([{"key": "out", "type": "out", "config": {"value": {"deeper": "{{$context}}"}}}])));
+    let body = format!(r#"{{"wait_ms": 10000, "context": {}{}}}"#, "[".repeat(126), "]".repeat(126));
+    let answer = host.api("POST", "/workflows/deep/runs", body.as_bytes());
+    let shown = String::from_utf8(answer.body).unwrap();
+    assert_eq!(answer.status, 201, "{shown}");
+    assert!(shown.contains(r#""path":"out""#) && shown.contains(r#""failure":{"#) && shown.contains("[[[[["), "{shown}");
+}

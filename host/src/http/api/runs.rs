@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Call, page};
@@ -12,7 +13,7 @@ use crate::executor::{ActOn, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
 use crate::limits::{SIGNAL_NAME_BYTES_MAX, WAIT_MS_MAX};
-use crate::run::{Decision, RunId, Status, view};
+use crate::run::{Decision, RunId, Status, View, view};
 use crate::store::{RunFilter, RunHead};
 use crate::workflow::Key;
 
@@ -55,12 +56,31 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
 
 async fn shown(call: &Call, id: RunId, status: StatusCode) -> Result<Reply, Problem> {
     let (head, entries) = call.admin.run(id).await?;
-    let mut body = summary(&head);
-    let told = serde_json::to_value(view(id, &entries, &rfc3339)).unwrap_or_default();
-    if let (Value::Object(body), Value::Object(told)) = (&mut body, told) {
-        body.extend(told);
+    Ok(json_reply(status, &Shown { head: summary(&head), told: view(id, &entries, &rfc3339) }))
+}
+
+/// A run with what its journal tells. Documents of the run are written as they are, since one of them may be too deep to be read
+/// again where it stands deeper yet.
+struct Shown {
+    head: Value,
+    told: View,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let View { context, output, steps, arrivals } = &self.told;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.head.as_object().into_iter().flatten() {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("context", context)?;
+        map.serialize_entry("output", output)?;
+        map.serialize_entry("steps", steps)?;
+        if !arrivals.is_empty() {
+            map.serialize_entry("arrivals", arrivals)?;
+        }
+        map.end()
     }
-    Ok(json_reply(status, &body))
 }
 
 /// `POST /workflows/{key}/runs` with `{context?, revision?, draft?, wait_ms?}` → run; 201. Starts a run by hand, of the active revision
