@@ -429,6 +429,11 @@ fn runs_are_found_by_everything_and_deleted() {
     let id = host.start_run("brief", &json!({"context": {"ms": 50}}));
     eventually("it is gone", || host.api("GET", &format!("/runs/{id}"), b"").status == 404);
     assert_eq!((count("workflow=brief"), &host.get("/workflows/brief")["runs_started"]), (0, &json!(1)));
+    // Who started one is told that it was, all the same.
+    let answer = host.api("POST", "/workflows/brief/runs", br#"{"context": {"ms": 50}, "wait_ms": 10000}"#);
+    assert_eq!((answer.status, &answer.json()["is_deleted"]), (201, &json!(true)));
+    let said = host.cli(&["run", "start", "brief", "--context", r#"{"ms": 50}"#, "--wait"]);
+    assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).contains("was deleted when it ended"));
 }
 
 #[test]

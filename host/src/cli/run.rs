@@ -201,6 +201,10 @@ fn told(client: &Client, answer: Value, what: &str) -> Result<(), Failure> {
 }
 
 fn started(client: &Client, run: &Value, whole: bool) -> Result<(), Failure> {
+    if !client.json && run["is_deleted"] == true {
+        println!("run {} was deleted when it ended", print::text(run, "id"));
+        return Ok(());
+    }
     if client.json || whole {
         return show(client, run);
     }
