@@ -278,7 +278,7 @@ fn drafts_run_marked_so_and_old_revisions_on_demand() {
     let said = host.cli(&["run", "start", "v", "--context", r#"{"a": 1}"#, "--wait", "--json"]);
     let run: Value = serde_json::from_slice(&said.stdout).unwrap();
     assert_eq!((&run["status"], &run["context"]["given"]), (&json!("succeeded"), &json!({"a": 1})));
-    host.api("POST", "/workflows/v/runs", br#"{"revision": 9}"#).expect_problem(409, "plugin-missing");
+    host.api("POST", "/workflows/v/runs", br#"{"revision": 9}"#).expect_problem(404, "not-found");
     host.api("POST", "/workflows/none/runs", b"{}").expect_problem(404, "not-found");
 }
 

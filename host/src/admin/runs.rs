@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Admin, Error};
-use crate::executor::{ActOn, Begun, Called, Program, Start};
+use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start};
 use crate::run::{Decision, RunId};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
 use crate::workflow::{Json, Key};
@@ -97,7 +97,12 @@ impl Admin {
             return Err(Error::not_found("revision", key, ": publish the draft first, or run the draft"));
         }
         let program = self.executor().programs().program(key, number, None);
-        program.map_err(|error| Error::Unrunnable(number, error.to_string()))
+        program.map_err(|error| match error {
+            ProgramError::Missing(..) => {
+                Error::not_found("revision", format!("{key}-{number:05}"), "; `weft workflow revisions` shows what there is")
+            }
+            error => Error::Unrunnable(number, error.to_string()),
+        })
     }
 
     /// The draft as it is now, kept for the runs that carry it out.
