@@ -437,6 +437,28 @@ fn runs_are_found_by_everything_and_deleted() {
 }
 
 #[test]
+fn a_page_has_as_many_runs_as_were_asked_for_also_of_those_that_are_not_stored() {
+    let host = with_lab();
+    let out = json!([{"key": "out", "type": "out", "config": {"value": 1}}]);
+    host.apply(&lab("out", &out));
+    let stored: Vec<Value> = (0..2).map(|_| host.run_once("out", &json!({}))["id"].clone()).collect();
+    host.apply(&workflow(
+        "late",
+        &json!({"mode": "sync"}),
+        &json!([{"key": "spin", "type": "acme/lab/spin", "call_timeout_ms": 900}]),
+    ));
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| host.hook("late", b"{}").status);
+        eventually("it is under way", || host.get("/runs?workflow=late")["items"].as_array().unwrap().len() == 1);
+        let page = host.get("/runs?limit=2");
+        assert_eq!(page["items"].as_array().unwrap().len(), 2, "{page:#}");
+        let rest = host.get(&format!("/runs?after={}", page["next"].as_str().unwrap()));
+        assert_eq!(rest["items"][0]["id"], stored[0]);
+        assert_eq!(waits.join().unwrap(), 500);
+    });
+}
+
+#[test]
 fn a_run_whose_documents_are_as_deep_as_can_be_read_is_shown_whole() {
     let host = with_lab();
     host.apply(&lab("deep", &json!([{"key": "out", "type": "out", "config": {"value": {"deeper": "{{$context}}"}}}])));

@@ -34,7 +34,7 @@ impl Admin {
     pub async fn runs(&self, filter: RunFilter) -> Result<(Vec<RunHead>, Option<RunId>), Error> {
         let live = if filter.after.is_none() { self.executor().live() } else { Vec::new() };
         let wanted = filter.clone();
-        let (mut runs, next) = self.read(move |store| store.runs(&filter)).await?;
+        let (mut runs, mut next) = self.read(move |store| store.runs(&filter)).await?;
         let unstored = live.into_iter().filter(|head| {
             wanted.workflow.as_ref().is_none_or(|workflow| *workflow == head.workflow)
                 && wanted.revision.is_none_or(|revision| revision == head.revision)
@@ -46,6 +46,10 @@ impl Admin {
         let unstored: Vec<RunHead> = unstored.take(wanted.limit).collect();
         runs.extend(unstored);
         runs.sort_by_key(|head| std::cmp::Reverse(head.id));
+        if runs.len() > wanted.limit {
+            runs.truncate(wanted.limit);
+            next = runs.last().map(|head| head.id);
+        }
         Ok((runs, next))
     }
 
