@@ -134,6 +134,26 @@ fn of_what_must_not_happen_twice_a_person_decides() {
 }
 
 #[test]
+fn a_run_that_repeats_another_has_sent_nothing_itself() {
+    let (host, server) = (with_lab(), Server::start());
+    host.grant("acme/lab", &server.url);
+    let steps = json!([{"key": "first", "type": "first", "branches": {
+        "a": [{"key": "pay", "type": "once", "config": {"url": format!("{}/pay", server.url)}}],
+        "b": [{"key": "nap", "type": "sleep", "config": {"ms": 500}}, {"key": "hear", "type": "hear", "config": {"name": "go"}}]}}]);
+    host.apply(&lab("pays", &steps));
+    server.hold(true);
+    let id = host.start_run("pays", &json!({}));
+    host.step_is(&id, "first/b/hear", "waiting");
+    assert_eq!(server.came().len(), 1);
+    let again = host.api("POST", &format!("/runs/{id}/rerun"), br#"{"from": "first/b/hear"}"#).json();
+    eventually("it pays too", || server.came().len() == 2);
+    let (before, itself) = (server.came()[0].key.clone(), server.came()[1].key.clone());
+    assert_ne!(before, itself);
+    let again = host.run(again["id"].as_str().unwrap());
+    assert!(again["steps"].as_array().unwrap().iter().all(|step| step["status"] != "unknown"), "{again:#}");
+}
+
+#[test]
 fn grants_say_where_requests_may_go() {
     let (host, server) = (with_lab(), Server::start());
     let other = Server::start();

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, connect, lab};
+use crate::harness::{Host, connect, lab, lab_with};
 
 /// An event as it comes over the wire.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -76,6 +76,9 @@ fn a_run_is_followed_from_its_beginning_and_from_any_point() {
     host.api("GET", "/runs/0193a5c2-7b1e-7c3a-9f00-2a51c4d0b7e1/events", b"").expect_problem(404, "not-found");
     let answer = host.request("GET", &format!("/api/v1{path}"), &[], b"");
     answer.expect_problem(401, "unauthorized");
+    // Nothing comes after the last id that there can be.
+    let rest = follow(&host, &path, Some("18446744073709551615"), |event| event.kind == "end");
+    assert_eq!(rest.iter().map(|event| event.kind.as_str()).collect::<Vec<_>>(), ["run", "end"]);
 }
 
 #[test]
@@ -120,4 +123,20 @@ fn all_runs_are_followed_and_a_follower_goes_on_after_a_restart() {
     assert_eq!(outputs(&rest), (3..8).map(|n| json!(n)).collect::<Vec<_>>());
     let gap = follow(&host, "/events", Some("999999"), |event| event.kind == "gap");
     assert_eq!(gap.last().unwrap().kind, "gap");
+}
+
+#[test]
+fn the_feed_of_a_run_that_is_not_kept_ends_with_it() {
+    let host = Host::start();
+    host.add_plugin("lab");
+    let steps = json!([{"key": "nap", "type": "sleep", "config": {"ms": 800}}]);
+    host.apply(&lab_with("brief", &steps, &json!({"history": {"delete_on": ["succeeded"]}})));
+    let id = host.start_run("brief", &json!({}));
+    let said = std::thread::scope(|scope| {
+        let watched = scope.spawn(|| host.cli(&["run", "watch", &id]));
+        let events = follow(&host, &format!("/runs/{id}/events"), None, |event| event.kind == "end");
+        assert_eq!(events.last().unwrap().data, json!({"status": null}));
+        watched.join().unwrap()
+    });
+    assert!(String::from_utf8_lossy(&said.stdout).contains("ended, and was deleted"));
 }

@@ -130,7 +130,8 @@ impl Admin {
         &self.triggers
     }
 
-    fn executor(&self) -> &Arc<Executor> {
+    /// What carries out runs.
+    pub fn executor(&self) -> &Arc<Executor> {
         self.triggers.executor()
     }
 

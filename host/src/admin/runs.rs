@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Admin, Error};
-use crate::executor::{ActOn, Begun, Called, Program, Start};
+use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start};
 use crate::run::{Decision, RunId};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
 use crate::workflow::{Json, Key};
@@ -34,7 +34,7 @@ impl Admin {
     pub async fn runs(&self, filter: RunFilter) -> Result<(Vec<RunHead>, Option<RunId>), Error> {
         let live = if filter.after.is_none() { self.executor().live() } else { Vec::new() };
         let wanted = filter.clone();
-        let (mut runs, next) = self.read(move |store| store.runs(&filter)).await?;
+        let (mut runs, mut next) = self.read(move |store| store.runs(&filter)).await?;
         let unstored = live.into_iter().filter(|head| {
             wanted.workflow.as_ref().is_none_or(|workflow| *workflow == head.workflow)
                 && wanted.revision.is_none_or(|revision| revision == head.revision)
@@ -46,6 +46,10 @@ impl Admin {
         let unstored: Vec<RunHead> = unstored.take(wanted.limit).collect();
         runs.extend(unstored);
         runs.sort_by_key(|head| std::cmp::Reverse(head.id));
+        if runs.len() > wanted.limit {
+            runs.truncate(wanted.limit);
+            next = runs.last().map(|head| head.id);
+        }
         Ok((runs, next))
     }
 
@@ -97,7 +101,12 @@ impl Admin {
             return Err(Error::not_found("revision", key, ": publish the draft first, or run the draft"));
         }
         let program = self.executor().programs().program(key, number, None);
-        program.map_err(|error| Error::Unrunnable(number, error.to_string()))
+        program.map_err(|error| match error {
+            ProgramError::Missing(..) => {
+                Error::not_found("revision", format!("{key}-{number:05}"), "; `weft workflow revisions` shows what there is")
+            }
+            error => Error::Unrunnable(number, error.to_string()),
+        })
     }
 
     /// The draft as it is now, kept for the runs that carry it out.

@@ -201,6 +201,10 @@ fn told(client: &Client, answer: Value, what: &str) -> Result<(), Failure> {
 }
 
 fn started(client: &Client, run: &Value, whole: bool) -> Result<(), Failure> {
+    if !client.json && run["is_deleted"] == true {
+        println!("run {} was deleted when it ended", print::text(run, "id"));
+        return Ok(());
+    }
     if client.json || whole {
         return show(client, run);
     }
@@ -223,6 +227,7 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
                     let about = [word("activation"), word("kind"), word("what")].into_iter().filter(|text| !text.is_empty());
                     println!("{}  {}{output}{failure}", word("at"), about.collect::<Vec<_>>().join(" "));
                 }
+                "end" if data["status"].is_null() => println!("ended, and was deleted"),
                 "end" => println!("ended: {}", word("status")),
                 _ => {}
             }

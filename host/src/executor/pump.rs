@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use super::scheduler::{Slot, queue_of_head};
 use super::{Error, Executor};
 use crate::limits::PUMP_BATCH;
-use crate::run::RunId;
-use crate::store::{Change, CommitError, SignalName};
+use crate::run::{Arrival, RunId};
+use crate::store::{ArrivalId, Change, CommitError, Place, SignalName};
 
 /// See the module.
 #[derive(Default)]
@@ -166,6 +166,11 @@ impl Executor {
             return Ok(true);
         }
         let Some(head) = self.store.run(run)? else { return self.throw_away(run) };
+        let cancels = |(_, arrival): &(ArrivalId, Arrival)| matches!(arrival, Arrival::Cancel { .. });
+        if matches!(head.place, Place::Queued(_)) && !self.store.arrivals(run)?.iter().any(cancels) {
+            // What came for it is kept until it is its turn.
+            return Ok(true);
+        }
         let queue = queue_of_head(&head);
         let Some(slot) = self.scheduler.for_resume(&queue) else { return Ok(false) };
         if self.resume_or_give_up(run, slot) { Ok(true) } else { self.throw_away(run) }
@@ -223,16 +228,11 @@ impl Executor {
     fn begin_queued(self: &Arc<Self>) -> Result<Went, Error> {
         for _ in 0..PUMP_BATCH {
             let Some((queue, slot)) = self.scheduler.next() else { return Ok(Went::default()) };
+            let puts = self.scheduler.puts(&queue);
             let Some(run) = self.next_in(&queue)? else {
-                self.scheduler.emptied(&queue);
+                self.scheduler.emptied(&queue, puts);
                 continue;
             };
-            if let Some(head) = self.store.run(run)?
-                && head.queue.is_none()
-                && let Ok(program) = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())
-            {
-                self.know_limits(&program);
-            }
             self.resume_or_give_up(run, slot);
         }
         Ok(Went { more: true, at_ms: None })

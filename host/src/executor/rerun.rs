@@ -94,7 +94,7 @@ impl Executor {
                 let Some(mut running) = self.running(start.program, unstored, stack, slot)? else { return Ok(()) };
                 running.state.repeat_outgoing();
                 running.store().await?;
-                running.begin_again();
+                running.begin_again(true);
                 tokio::spawn(running.drive());
             }
             None => {
@@ -108,5 +108,7 @@ impl Executor {
 }
 
 fn is_repeatable(entry: &Entry) -> bool {
-    !matches!(entry, Entry::Accepted(_) | Entry::Started { .. } | Entry::TimedOut { activation: None, .. })
+    // What another run was about to do outside, this one has not begun to do.
+    let is_of_the_other = matches!(entry, Entry::Accepted(_) | Entry::Started { .. } | Entry::Intended { .. });
+    !is_of_the_other && !matches!(entry, Entry::TimedOut { activation: None, .. })
 }

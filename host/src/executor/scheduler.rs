@@ -63,9 +63,13 @@ struct Inner {
 
 struct Queue {
     limits: QueueLimits,
+    /// Whether somebody said how it is treated.
+    is_set: bool,
     running: u32,
     /// Whether runs stand in it, as far as is known.
     has_more: bool,
+    /// How often runs were put into it.
+    puts: u64,
     last_turn: u64,
 }
 
@@ -87,8 +91,19 @@ impl Scheduler {
 
     /// How a queue is treated from now on.
     pub(super) fn set_limits(&self, queue: &str, limits: QueueLimits) {
-        self.inner().queue(queue).limits = limits;
-        self.changed.notify_one();
+        let mut inner = self.inner();
+        let queue = inner.queue(queue);
+        queue.is_set = true;
+        if std::mem::replace(&mut queue.limits, limits) != limits {
+            self.changed.notify_one();
+        }
+    }
+
+    /// How a queue is treated of which nobody has said so since the start of the host.
+    pub(super) fn set_first_limits(&self, queue: &str, limits: QueueLimits) {
+        if !self.inner().queue(queue).is_set {
+            self.set_limits(queue, limits);
+        }
     }
 
     /// A slot for a run that somebody waits for.
@@ -127,13 +142,22 @@ impl Scheduler {
 
     /// Runs stand in a queue.
     pub(super) fn queued(&self, queue: &str) {
-        self.inner().queue(queue).has_more = true;
+        let mut inner = self.inner();
+        let queue = inner.queue(queue);
+        (queue.has_more, queue.puts) = (true, queue.puts + 1);
         self.changed.notify_one();
     }
 
-    /// No run stands in a queue any more.
-    pub(super) fn emptied(&self, queue: &str) {
-        self.inner().queue(queue).has_more = false;
+    /// How often runs were put into a queue: what [`Self::emptied`] wants of whoever looked into it after this.
+    pub(super) fn puts(&self, queue: &str) -> u64 {
+        self.inner().queue(queue).puts
+    }
+
+    /// No run stands in a queue any more, unless one was put into it since `puts`.
+    pub(super) fn emptied(&self, queue: &str, puts: u64) {
+        let mut inner = self.inner();
+        let queue = inner.queue(queue);
+        queue.has_more &= queue.puts != puts;
     }
 
     /// The queue whose next run may begin now, with a slot for it.
@@ -163,7 +187,7 @@ impl Inner {
         if !self.queues.contains_key(name) {
             let concurrency = name.starts_with("j/").then_some(QUEUE_CONCURRENCY_DEFAULT);
             let limits = QueueLimits { concurrency, priority: 0 };
-            self.queues.insert(name.into(), Queue { limits, running: 0, has_more: false, last_turn: 0 });
+            self.queues.insert(name.into(), Queue { limits, is_set: false, running: 0, has_more: false, puts: 0, last_turn: 0 });
         }
         self.queues.get_mut(name).expect("just inserted")
     }
@@ -226,6 +250,21 @@ mod tests {
         assert!(scheduler.for_start(&queue("w/a")).is_none(), "those in the queue go first");
         let (queue, _slot) = scheduler.next().unwrap();
         assert_eq!(&*queue, "w/a");
+        assert!(scheduler.next().is_none());
+    }
+
+    #[test]
+    fn a_run_that_is_put_into_a_queue_while_somebody_looks_is_not_forgotten() {
+        let scheduler = Scheduler::new();
+        scheduler.queued("w/a");
+        let (queue, slot) = scheduler.next().unwrap();
+        let puts = scheduler.puts(&queue);
+        // Whoever looks finds none; then one comes, and only then is it said that there was none.
+        scheduler.queued("w/a");
+        scheduler.emptied("w/a", puts);
+        drop(slot);
+        let (queue, _slot) = scheduler.next().unwrap();
+        scheduler.emptied("w/a", scheduler.puts(&queue));
         assert!(scheduler.next().is_none());
     }
 

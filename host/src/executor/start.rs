@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::commit::{Unstored, staged_changes};
 use super::drive::Running;
-use super::scheduler::{Full, Slot};
+use super::scheduler::{Full, QueueLimits, Slot};
 use super::{Error, Executor, Outcome, Program, fold};
 use crate::plugin::Instance;
 use crate::run::{Accepted, Entry, Parent, RunId, Staged, State, Status, WaitKind};
@@ -184,11 +184,15 @@ impl Executor {
         self.scheduler.for_start(&queue_of(start))
     }
 
-    /// The scheduler learns what a workflow allows.
-    pub(super) fn know_limits(&self, program: &Program) {
-        if let Some(concurrency) = program.plan.options.concurrency {
-            let limits = super::QueueLimits { concurrency: Some(concurrency), priority: 0 };
-            self.scheduler.set_limits(&program.queue, limits);
+    /// The scheduler learns what a workflow allows: what the revision says that was started last.
+    fn know_limits(&self, program: &Program) {
+        self.scheduler.set_limits(&program.queue, limits_of(program));
+    }
+
+    /// The same from a stored run, which counts where none has begun since the start of the host.
+    pub(super) fn know_first_limits(&self, head: &RunHead, program: &Program) {
+        if head.queue.is_none() {
+            self.scheduler.set_first_limits(&program.queue, limits_of(program));
         }
     }
 
@@ -288,6 +292,7 @@ impl Executor {
             return Ok(false);
         }
         let program = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())?;
+        self.know_first_limits(&head, &program);
         let corrupt = || store::Error::Corrupt(format!("the journal of {run}"));
         let state = match snapshot {
             Some(mut state) => {
@@ -304,21 +309,30 @@ impl Executor {
         (head.place, head.status) = (Place::Active, Status::Running);
         let mut unstored = Unstored::new(head, Vec::new(), first.parent);
         (unstored.before, unstored.segments, unstored.tail_entries) = (before, segments, entries.len());
-        unstored.waits = state.keyed_signals();
+        // Of a run that repeats another and stood in a queue, the store knows only its entries.
+        let is_begun = state.is_begun();
+        if is_begun {
+            unstored.waits = state.keyed_signals();
+        }
         let has_mail = true;
         let Some(mut running) = self.running_with(program, unstored, state, first.stack.into(), slot, has_mail) else {
             return Ok(self.live.ring(run));
         };
-        running.state.take_outgoing();
-        running.begin_again();
+        if is_begun {
+            running.state.take_outgoing();
+        } else {
+            running.state.repeat_outgoing();
+        }
+        running.begin_again(!is_begun);
         tokio::spawn(running.drive());
         Ok(true)
     }
 }
 
 impl Running {
-    /// What follows from going on at all: a run leaves its queue, and what a crash cut off is found.
-    pub(super) fn begin_again(&mut self) {
+    /// What follows from going on at all: a run leaves its queue, and what a crash cut off is found. A run that is new has only
+    /// what it repeats of another: it has sent nothing itself.
+    pub(super) fn begin_again(&mut self, is_new: bool) {
         let at_ms = self.executor.clock.now_ms();
         if !self.state.is_begun() {
             self.note(Entry::Started { at_ms });
@@ -329,12 +343,16 @@ impl Running {
         let is_hidden = |activation: &crate::run::Activation| {
             let asks = |open: &crate::run::OpenWait| !open.is_fired() && matches!(open.wait.kind, WaitKind::Request(_));
             let reached_outside = activation.is_intended() || activation.waits.iter().any(asks);
-            reached_outside && activation.is_callable() && self.program.node(activation.step).at_most_once
+            !is_new && reached_outside && activation.is_callable() && self.program.node(activation.step).at_most_once
         };
         let hidden = self.state.activations().filter(|(_, activation)| is_hidden(activation));
         let hidden: Vec<Box<str>> = hidden.map(|(_, activation)| (*activation.path).into()).collect();
         hidden.into_iter().for_each(|activation| self.note(Entry::Lost { at_ms, activation }));
     }
+}
+
+fn limits_of(program: &Program) -> QueueLimits {
+    QueueLimits { concurrency: program.plan.options.concurrency, priority: 0 }
 }
 
 pub(super) fn queue_of(start: &Start) -> Arc<str> {

@@ -9,7 +9,7 @@ use super::wait::{Wait, WaitKind};
 use crate::workflow::Json;
 
 /// What a journal tells.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct View {
     /// What the trigger gave the run: `$context`.
     pub context: Option<Box<RawValue>>,
@@ -18,7 +18,6 @@ pub struct View {
     /// Each activation, in the order of their first calls.
     pub steps: Vec<ActivationView>,
     /// What came for the run from outside, in order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub arrivals: Vec<ArrivalView>,
 }
 

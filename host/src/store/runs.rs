@@ -38,7 +38,7 @@ struct Snapshot<S> {
 }
 
 /// Raised whenever [`State`] changes.
-const SNAPSHOT_FORM: u32 = 1;
+const SNAPSHOT_FORM: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Kept {

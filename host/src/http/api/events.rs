@@ -1,6 +1,8 @@
 //! The live feed: what is committed, as server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 
 use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::Call;
 use super::runs::summary;
-use crate::executor::rfc3339;
+use crate::executor::{Executor, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, header_text, stream_reply};
 use crate::http::server::Stopping;
@@ -28,6 +30,7 @@ struct Gone;
 /// A stream of events, within what a feed may use.
 struct Feed {
     sender: Sender<Bytes, Infallible>,
+    executor: Arc<Executor>,
     store: Store,
     stopping: Stopping,
 }
@@ -44,13 +47,13 @@ impl Feed {
 }
 
 /// `GET /runs/{id}/events` → events `entry` (an entry of the run's journal) and `run` (as in lists), from the first entry on, until
-/// the run has ended (`end`). Ids count the run's commits; with `Last-Event-ID` only what came after that one.
+/// the run has ended (`end`, with its status; `null`: it was deleted when it ended). Ids count the run's commits; with `Last-Event-ID` only what came after that one.
 pub(super) async fn of_run(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let id: RunId = call.param("id")?;
     call.admin.run(id).await?;
     // Segments count from 0, and an id says that its segment is known.
-    let next = last_id(&call)?.map_or(0, |last| last + 1);
+    let next = last_id(&call)?.map_or(0, |last| last.saturating_add(1));
     start(call, move |feed| Box::pin(follow_run(feed, id, next)))
 }
 
@@ -76,7 +79,8 @@ fn start(call: Call, follow: impl FnOnce(&mut Feed) -> Following<'_> + Send + 's
         return Err(problem.with_header(header::RETRY_AFTER, "5"));
     };
     let (sender, reply) = stream_reply("text/event-stream");
-    let mut feed = Feed { sender, store: call.admin.store().clone(), stopping: call.stopping };
+    let mut feed =
+        Feed { sender, executor: call.admin.executor().clone(), store: call.admin.store().clone(), stopping: call.stopping };
     tokio::spawn(async move {
         let _permit = permit;
         let _ = follow(&mut feed).await;
@@ -86,6 +90,10 @@ fn start(call: Call, follow: impl FnOnce(&mut Feed) -> Following<'_> + Send + 's
 
 async fn follow_run(feed: &mut Feed, run: RunId, mut next: u64) -> Result<(), Gone> {
     let mut commits = feed.store.follow();
+    let executor = feed.executor.clone();
+    // Of one that is not kept no commit tells.
+    let mut ended = pin!(executor.wait_for_end(run));
+    let mut has_ended = false;
     loop {
         while let Some(entries) = u32::try_from(next).ok().and_then(|number| feed.store.segment(run, number).ok().flatten()) {
             let (last, others) = match entries.split_last() {
@@ -101,15 +109,23 @@ async fn follow_run(feed: &mut Feed, run: RunId, mut next: u64) -> Result<(), Go
             }
             next += 1;
         }
-        if let Ok(Some(head)) = feed.store.run(run) {
-            feed.send(None, "run", &summary(&head)).await?;
-            if head.status.is_end() {
-                return feed.send(None, "end", &json!({ "status": head.status })).await;
+        match feed.store.run(run) {
+            Ok(Some(head)) => {
+                feed.send(None, "run", &summary(&head)).await?;
+                if head.status.is_end() {
+                    return feed.send(None, "end", &json!({ "status": head.status })).await;
+                }
             }
+            Ok(None) if has_ended => return feed.send(None, "end", &json!({ "status": null })).await,
+            Ok(None) | Err(_) => {}
         }
         loop {
             match tokio::select! {
                 () = feed.stopping.wait() => return Ok(()),
+                _ = &mut ended, if !has_ended => {
+                    has_ended = true;
+                    break;
+                }
                 () = tokio::time::sleep(Duration::from_millis(FEED_PING_MS)) => None,
                 commit = commits.recv() => Some(commit),
             } {

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Call, page};
-use crate::admin::{StartRun, Which};
+use crate::admin::{Error, StartRun, Which};
 use crate::executor::{ActOn, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
 use crate::limits::{SIGNAL_NAME_BYTES_MAX, WAIT_MS_MAX};
-use crate::run::{Decision, RunId, Status, view};
+use crate::run::{Decision, Entry, RunId, Status, View, view};
 use crate::store::{RunFilter, RunHead};
 use crate::workflow::Key;
 
@@ -50,21 +51,40 @@ fn time(call: &Call, name: &str) -> Result<Option<u64>, Problem> {
 /// waits for.
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    shown(&call, call.param::<RunId>("id")?, StatusCode::OK).await
+    whole(call.admin.run(call.param("id")?).await?, StatusCode::OK)
 }
 
-async fn shown(call: &Call, id: RunId, status: StatusCode) -> Result<Reply, Problem> {
-    let (head, entries) = call.admin.run(id).await?;
-    let mut body = summary(&head);
-    let told = serde_json::to_value(view(id, &entries, &rfc3339)).unwrap_or_default();
-    if let (Value::Object(body), Value::Object(told)) = (&mut body, told) {
-        body.extend(told);
+fn whole((head, entries): (RunHead, Vec<Entry>), status: StatusCode) -> Result<Reply, Problem> {
+    Ok(json_reply(status, &Shown { head: summary(&head), told: view(head.id, &entries, &rfc3339) }))
+}
+
+/// A run with what its journal tells. Documents of the run are written as they are, since one of them may be too deep to be read
+/// again where it stands deeper yet.
+struct Shown {
+    head: Value,
+    told: View,
+}
+
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let View { context, output, steps, arrivals } = &self.told;
+        let mut map = serializer.serialize_map(None)?;
+        for (name, value) in self.head.as_object().into_iter().flatten() {
+            map.serialize_entry(name, value)?;
+        }
+        map.serialize_entry("context", context)?;
+        map.serialize_entry("output", output)?;
+        map.serialize_entry("steps", steps)?;
+        if !arrivals.is_empty() {
+            map.serialize_entry("arrivals", arrivals)?;
+        }
+        map.end()
     }
-    Ok(json_reply(status, &body))
 }
 
 /// `POST /workflows/{key}/runs` with `{context?, revision?, draft?, wait_ms?}` → run; 201. Starts a run by hand, of the active revision
-/// (else the newest), of another, or of the draft (`draft: true`). With `wait_ms` the response waits so long for its end.
+/// (else the newest), of another, or of the draft (`draft: true`). With `wait_ms` the response waits so long for its end. Of a run that
+/// was deleted when it ended it is `{id, is_deleted: true}`.
 pub(super) async fn start(call: Call) -> Result<Reply, Problem> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
@@ -88,7 +108,15 @@ pub(super) async fn start(call: Call) -> Result<Reply, Problem> {
     if !patience.is_zero() {
         call.admin.wait_for_run(id, patience).await?;
     }
-    shown(&call, id, StatusCode::CREATED).await
+    begun(&call, id).await
+}
+
+/// A run that has just begun; it may have ended, and be gone.
+async fn begun(call: &Call, id: RunId) -> Result<Reply, Problem> {
+    match call.admin.run(id).await {
+        Err(Error::NotFound { .. }) => Ok(json_reply(StatusCode::CREATED, &json!({ "id": id.to_string(), "is_deleted": true }))),
+        found => whole(found?, StatusCode::CREATED),
+    }
 }
 
 /// `POST /runs/{id}/cancel` → 202. The run is stopped soon, also while a step computes; 409 if it has ended.
@@ -119,7 +147,7 @@ pub(super) async fn rerun(call: Call) -> Result<Reply, Problem> {
         },
     };
     let id = call.admin.rerun(call.param("id")?, given.from, which).await?;
-    shown(&call, id, StatusCode::CREATED).await
+    begun(&call, id).await
 }
 
 /// `POST /runs/{id}/signals` with `{name, payload?}` → 202. The message is kept until a step of the run waits for it.

@@ -36,21 +36,31 @@ impl State {
 
     pub(super) fn start(&mut self, plan: &Plan, at_ms: u64) {
         let deadline_ms = plan.options.timeout_ms.map(|timeout_ms| at_ms.saturating_add(timeout_ms));
-        self.began.get_or_insert(Began { deadline_ms });
+        let Began { at_ms, .. } = *self.began.get_or_insert(Began { at_ms, deadline_ms });
+        for began_ms in self.activations.values_mut().filter_map(|activation| activation.began_ms.as_mut()) {
+            *began_ms = at_ms.max(*began_ms);
+        }
+    }
+
+    /// When an activation begins in this run whose first call began at this time, here or in the run that this one repeats.
+    fn begins_ms(&self, at_ms: u64) -> u64 {
+        self.began.map_or(at_ms, |began| began.at_ms.max(at_ms))
     }
 
     fn intended(&mut self, path: &str, at_ms: u64, attempt: u32) {
+        let begins_ms = self.begins_ms(at_ms);
         let Some(activation) = self.find(path).and_then(|id| self.activations.get_mut(&id)) else { return };
-        activation.began_ms.get_or_insert(at_ms);
+        activation.began_ms.get_or_insert(begins_ms);
         activation.tries = attempt;
         activation.intended = true;
     }
 
     fn called(&mut self, plan: &Plan, called: &Called) {
         let Some(id) = self.find(&called.activation) else { return };
+        let begins_ms = self.begins_ms(called.at_ms);
         let Some(activation) = self.activations.get_mut(&id).filter(|a| !matches!(a.phase, Phase::Failed(_))) else { return };
         self.calls += 1;
-        activation.began_ms.get_or_insert(called.at_ms);
+        activation.began_ms.get_or_insert(begins_ms);
         if let Some(config) = &called.config {
             activation.config = Some((config.clone(), called.secrets.clone()));
         }

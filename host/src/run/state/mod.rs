@@ -45,6 +45,8 @@ pub struct State {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Began {
+    /// What it repeats of another run began earlier, and has its time from here on.
+    at_ms: u64,
     deadline_ms: Option<u64>,
 }
 

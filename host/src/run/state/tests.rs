@@ -849,3 +849,21 @@ fn a_state_that_was_stored_goes_on_as_before() {
     }
     assert_eq!(show(&back), "end succeeded");
 }
+
+#[test]
+fn what_is_repeated_of_another_run_has_its_time_anew() {
+    let plan = plan(&json!([{"key": "s", "type": "t", "timeout_ms": 50, "branches": {"b": [{"key": "i", "type": "t"}]}}]));
+    let first = |queued| match accepted(queued) {
+        Entry::Accepted(accepted) => Entry::Accepted(Accepted { at_ms: 1_000, ..accepted }),
+        other => other,
+    };
+    let deadline = |state: &State| state.activation(state.find("s").unwrap()).unwrap().deadline_ms(&plan);
+    let repeated = called("s", start(&[("b", "1")]));
+    let mut state = State::begin(&plan, run(), &first(false)).unwrap();
+    state.apply(&plan, &repeated);
+    assert_eq!(deadline(&state), Some(1_050));
+    let mut state = State::begin(&plan, run(), &first(true)).unwrap();
+    state.apply(&plan, &repeated);
+    state.apply(&plan, &Entry::Started { at_ms: 3_000 });
+    assert_eq!(deadline(&state), Some(3_050), "it stood in its queue");
+}
