@@ -29,8 +29,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(None),
         ["test", filter] => test::test(Some(filter)),
         ["check"] => check::check(),
-        ["bench"] => guests::build_plugins()
-            .and_then(|()| cargo(&["bench", "--package", "weft", "--bench", "dispatch", "--bench", "webhook"])),
+        ["bench"] => bench(),
         _ => {
             eprintln!("{HELP}");
             return ExitCode::from(2);
@@ -58,6 +57,12 @@ fn target() -> PathBuf {
 
 fn host(arguments: &[&str]) -> Result<()> {
     cargo(&[&["build", "--package", "weft"], arguments].concat())
+}
+
+fn bench() -> Result<()> {
+    guests::build_plugins()?;
+    guests::build_test_guests()?;
+    cargo(&["bench", "--package", "weft", "--bench", "dispatch", "--bench", "webhook", "--bench", "engine"])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
