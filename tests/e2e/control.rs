@@ -392,6 +392,9 @@ fn job_queues_have_workers_and_priorities_of_their_own() {
         assert_eq!(host.ended(id)["status"], "succeeded");
     }
     host.api("PUT", "/queues/heavy", br#"{"concurrency": 0}"#).expect_problem(400, "invalid-request");
+    host.api("PUT", "/queues/heavy", b"[2, 1]").expect_problem(400, "invalid-request");
+    let odd = host.cli(&["queue", "set", "a b/c", "--concurrency", "3"]);
+    assert!(String::from_utf8_lossy(&odd.stderr).contains("`a b/c`"), "{}", String::from_utf8_lossy(&odd.stderr));
 }
 
 #[test]

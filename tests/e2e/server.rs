@@ -101,13 +101,14 @@ async fn serve(state: Arc<State>, tell: impl FnOnce(SocketAddr)) {
                 let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                 let key = parts.headers.get("idempotency-key").map(|value| value.to_str().unwrap().to_owned());
                 let (path, body) = (parts.uri.path().to_owned(), String::from_utf8_lossy(&body).into_owned());
+                let status = state.status.load(Ordering::Relaxed);
                 state.came.lock().unwrap().push(Came { path, key: key.unwrap_or_default(), body });
                 tokio::time::sleep(Duration::from_millis(state.delay_ms.load(Ordering::Relaxed))).await;
                 while state.holds.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
                 let mut response = http::Response::new(Full::new(Bytes::from_static(b"hello")));
-                *response.status_mut() = state.status.load(Ordering::Relaxed).try_into().unwrap();
+                *response.status_mut() = status.try_into().unwrap();
                 Ok::<_, Infallible>(response)
             }
         });

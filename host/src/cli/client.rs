@@ -128,6 +128,14 @@ impl Client {
     }
 }
 
+/// A text as a segment of a URL.
+pub(super) fn segment(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2D", "-")
+        .replace("%5F", "_")
+}
+
 /// The body of an answer while it arrives.
 trait AnswerBody: http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Unpin {}
 impl<B: http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Unpin> AnswerBody for B {}

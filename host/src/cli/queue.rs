@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 
 use super::Failure;
-use super::client::Client;
+use super::client::{Client, segment};
 use super::print;
 
 #[derive(Subcommand)]
@@ -39,7 +39,7 @@ pub(super) async fn run(verb: Queue, client: &Client) -> Result<(), Failure> {
         }
         Queue::Set { name, concurrency, priority } => {
             let given = json!({ "concurrency": concurrency, "priority": priority }).to_string();
-            let queue = client.send(Method::PUT, &format!("/queues/{name}"), given.into()).await?;
+            let queue = client.send(Method::PUT, &format!("/queues/{}", segment(&name)), given.into()).await?;
             if client.json {
                 print::json(&queue);
             } else {

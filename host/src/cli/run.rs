@@ -3,11 +3,10 @@
 use bytes::Bytes;
 use clap::Subcommand;
 use http::Method;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::Client;
+use super::client::{Client, segment};
 use super::print;
 
 #[derive(Subcommand)]
@@ -148,7 +147,7 @@ pub(super) async fn run(verb: Run, client: &Client) -> Result<(), Failure> {
         Run::Start { workflow, context, revision, draft, wait } => {
             let wait_ms = if wait { 600_000 } else { 0 };
             let given = json!({ "context": read_json(&context)?, "revision": revision, "draft": draft, "wait_ms": wait_ms });
-            started(client, &client.post(&format!("/workflows/{}/runs", encoded(&workflow)), &given).await?, wait)
+            started(client, &client.post(&format!("/workflows/{}/runs", segment(&workflow)), &given).await?, wait)
         }
         Run::Cancel { id } => told(client, client.post(&path(&id, "/cancel"), &json!({})).await?, "is being cancelled"),
         Run::Rerun { id, from, revision } => {
@@ -172,12 +171,8 @@ pub(super) async fn run(verb: Run, client: &Client) -> Result<(), Failure> {
     }
 }
 
-fn encoded(segment: &str) -> String {
-    utf8_percent_encode(segment, NON_ALPHANUMERIC).to_string()
-}
-
 fn path(id: &str, rest: &str) -> String {
-    format!("/runs/{}{rest}", encoded(id))
+    format!("/runs/{}{rest}", segment(id))
 }
 
 /// JSON from the command line, or from standard input for `-`.
@@ -213,8 +208,10 @@ fn started(client: &Client, run: &Value, whole: bool) -> Result<(), Failure> {
 }
 
 async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
+    let mut has_ended = false;
     client
         .follow(&path(id, "/events"), |event, data| {
+            has_ended |= event == "end";
             if client.json {
                 print::json(&json!({ "event": event, "data": data }));
                 return;
@@ -233,7 +230,7 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
             }
         })
         .await?;
-    Ok(())
+    if has_ended { Ok(()) } else { Err(Failure::Refused("the host stopped before the run ended; watch it again".into())) }
 }
 
 async fn list(client: &Client, filters: &[(&str, Option<String>)], limit: usize) -> Result<(), Failure> {

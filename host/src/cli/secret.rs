@@ -6,7 +6,7 @@ use clap::Subcommand;
 use http::Method;
 
 use super::Failure;
-use super::client::Client;
+use super::client::{Client, segment};
 use super::print;
 
 #[derive(Subcommand)]
@@ -56,8 +56,4 @@ pub(super) async fn run(verb: Secret, client: &Client) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn segment(name: &str) -> String {
-    percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
 }

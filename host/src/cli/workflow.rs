@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::Failure;
-use super::client::Client;
+use super::client::{Client, segment};
 use super::print;
 
 #[derive(Subcommand)]
@@ -292,12 +292,4 @@ fn read(file: &PathBuf) -> Result<Value, Failure> {
 fn key_of(definition: &Value) -> Result<String, Failure> {
     let key = definition["key"].as_str().map(segment);
     key.ok_or_else(|| Failure::Refused("the definition has no `key`, which names the workflow".into()))
-}
-
-/// A text as a segment of a URL.
-fn segment(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC)
-        .to_string()
-        .replace("%2D", "-")
-        .replace("%5F", "_")
 }

@@ -235,21 +235,16 @@ impl Executor {
     /// Reserves a dedup key for a run, before anything of it runs. Some: the run that has the key.
     fn reserve(&self, workflow: &Key, key: &DedupKey, run: RunId) -> Result<Option<RunId>, Error> {
         let reservation = (workflow.clone(), key.clone());
-        {
-            let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(first) = reserved.get(&reservation) {
-                return Ok(Some(*first));
-            }
-            reserved.insert(reservation.clone(), run);
+        // Under one lock, so that nobody learns of a run that is a duplicate itself.
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = reserved.get(&reservation) {
+            return Ok(Some(*first));
         }
-        // Whoever finished between these lines is in the store.
-        match self.store.run_of_dedup(workflow, key) {
-            Ok(None) => Ok(None),
-            found => {
-                self.reserved.lock().unwrap_or_else(PoisonError::into_inner).remove(&reservation);
-                Ok(found?)
-            }
+        let first = self.store.run_of_dedup(workflow, key)?;
+        if first.is_none() {
+            reserved.insert(reservation, run);
         }
+        Ok(first)
     }
 }
 

@@ -91,11 +91,16 @@ impl Executor {
                 }
             }
         }
+        let mut is_recovering = true;
         loop {
             let rung = self.pump.bell.notified();
             let changed = self.scheduler.changed.notified();
             *self.pump.alarm_ms.lock().unwrap_or_else(PoisonError::into_inner) = None;
-            let turn = [self.wake_arrived(), self.wake_due(), self.begin_queued()];
+            let arrived = self.wake_arrived();
+            is_recovering &= arrived.as_ref().is_ok_and(|went| went.more);
+            // Runs that were interrupted have their slots back before others begin.
+            let queued = if is_recovering { Ok(Went::default()) } else { self.begin_queued() };
+            let turn = [arrived, self.wake_due(), queued];
             let mut next_ms = None;
             let mut has_more = false;
             for went in turn {
@@ -150,7 +155,7 @@ impl Executor {
             if self.live.ring(run) {
                 continue;
             }
-            if !self.go_on(run)? {
+            if !self.go_on(run) {
                 self.pump.push(run);
                 return Ok(Went::default());
             }
@@ -159,8 +164,12 @@ impl Executor {
     }
 
     /// Goes on with a run that is asked for, waits, or was interrupted. False: there is no room now, and the pump is told when
-    /// there is.
-    fn go_on(self: &Arc<Self>, run: RunId) -> Result<bool, Error> {
+    /// there is. One that cannot be read holds up no other.
+    fn go_on(self: &Arc<Self>, run: RunId) -> bool {
+        self.try_go_on(run).unwrap_or_else(|error| self.give_up(run, &error))
+    }
+
+    fn try_go_on(self: &Arc<Self>, run: RunId) -> Result<bool, Error> {
         if let Some(asked) = self.store.asked(run)? {
             tokio::spawn(self.clone().answer(asked));
             return Ok(true);
@@ -212,7 +221,7 @@ impl Executor {
                 if woken == PUMP_BATCH {
                     return Ok(Went { more: true, at_ms: None });
                 }
-                if !self.go_on(run)? {
+                if !self.go_on(run) {
                     // The pump is told when there is room.
                     return Ok(Went::default());
                 }
@@ -252,16 +261,16 @@ impl Executor {
         }
     }
 
-    /// Goes on with a run. One whose plugin is missing, say, is left alone until plugins change.
     fn resume_or_give_up(self: &Arc<Self>, run: RunId, slot: Slot) -> bool {
-        match self.resume(run, slot) {
-            Ok(resumed) => resumed,
-            Err(error) => {
-                tracing::error!(%run, %error, "a run cannot go on; it is tried again when plugins change, and at the next start");
-                self.pump.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
-                true
-            }
-        }
+        self.resume(run, slot).unwrap_or_else(|error| self.give_up(run, &error))
+    }
+
+    /// A run that cannot go on, since its plugin is missing, say, is left alone until plugins change. True, as there is nothing
+    /// more to do.
+    fn give_up(&self, run: RunId, error: &Error) -> bool {
+        tracing::error!(%run, %error, "a run cannot go on; it is tried again when plugins change, and at the next start");
+        self.pump.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+        true
     }
 
     /// Plugins have changed: runs that could not go on are tried again.

@@ -128,8 +128,12 @@ impl Call {
         text.parse().map_err(|error| Problem::not_found(format!("{name}: {error}")))
     }
 
-    /// The body as JSON.
+    /// The body as a JSON object.
     fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        if self.body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+            // A list of members' values would be taken for them.
+            return Err(Problem::bad_request("the body is not the JSON that is wanted: an object".to_owned()));
+        }
         serde_json::from_slice(&self.body)
             .map_err(|error| Problem::bad_request(format!("the body is not the JSON that is wanted: {error}")))
     }
