@@ -52,7 +52,7 @@ async fn median(registry: &Registry, plugin: &Plugin, call: &nodes::Call, calls:
         let began = Instant::now();
         let mut instance: Instance = registry.instantiate(plugin).await.expect("an instance");
         for _ in 0..calls {
-            let (answer, _) = instance.call_node(call, None, CallContext::default(), STEP_WALL_MS_MAX).await;
+            let (answer, _) = instance.call_node(call.clone(), None, CallContext::default(), STEP_WALL_MS_MAX).await;
             answer.expect("an answer").expect("a result");
         }
         drop(instance);

@@ -63,7 +63,7 @@ impl Components for Registry {
             };
             match instance {
                 Err(failure) => NodeAnswer { outcome: Err(failure), is_broken: true, context, instance: None },
-                Ok(mut instance) => match instance.call_node(&call, event, context, limit_ms).await {
+                Ok(mut instance) => match instance.call_node(call, event, context, limit_ms).await {
                     (Ok(outcome), context) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
                     // An instance that broke is gone.
                     (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
-use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, TypedFunc};
 
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
 use super::bindings::weft::plugin::types;
@@ -72,14 +72,23 @@ pub struct Loaded {
     info: info::GuestIndices,
     nodes: Option<nodes::GuestIndices>,
     triggers: Option<triggers::GuestIndices>,
+    execute: Option<ComponentExportIndex>,
+    fire: Option<ComponentExportIndex>,
 }
+
+/// What every run calls is found alone: finding all functions of an interface costs as much as calling one of them.
+type Execute = TypedFunc<(nodes::Call,), (Result<nodes::Outcome, types::Failure>,)>;
+
+/// See [`Execute`].
+type Fire<'a> = TypedFunc<(&'a triggers::Call, &'a triggers::Event), (Result<triggers::Reaction, types::Failure>,)>;
 
 /// An instance of a component. After an error it is not to be used again.
 pub struct Instance {
     store: Store<Guest>,
     instance: wasmtime::component::Instance,
     loaded: Arc<Loaded>,
-    /// Interfaces that were called before. Finding one's functions costs as much as calling one of them.
+    /// What was called before.
+    execute: Option<Execute>,
     nodes: Option<nodes::Guest>,
     triggers: Option<triggers::Guest>,
     _permit: OwnedSemaphorePermit,
@@ -101,12 +110,15 @@ impl Factory {
     /// Checks a component against what the host offers and what it calls.
     pub(super) fn load(&self, digest: Digest, component: &Component) -> wasmtime::Result<Loaded> {
         let pre = self.linker.instantiate_pre(component)?;
-        let exports = |name: &str| component.get_export_index(None, name).is_some();
+        let nodes = component.get_export_index(None, "weft:plugin/nodes@0.1.0");
+        let triggers = component.get_export_index(None, "weft:plugin/triggers@0.1.0");
         Ok(Loaded {
             digest,
             info: info::GuestIndices::new(&pre)?,
-            nodes: exports("weft:plugin/nodes@0.1.0").then(|| nodes::GuestIndices::new(&pre)).transpose()?,
-            triggers: exports("weft:plugin/triggers@0.1.0").then(|| triggers::GuestIndices::new(&pre)).transpose()?,
+            execute: nodes.as_ref().and_then(|nodes| component.get_export_index(Some(nodes), "execute")),
+            fire: triggers.as_ref().and_then(|triggers| component.get_export_index(Some(triggers), "fire")),
+            nodes: nodes.map(|_| nodes::GuestIndices::new(&pre)).transpose()?,
+            triggers: triggers.map(|_| triggers::GuestIndices::new(&pre)).transpose()?,
             pre,
         })
     }
@@ -122,7 +134,7 @@ impl Factory {
         let limit_ms = STEP_WALL_MS_MAX;
         let made = guarded(limit_ms, loaded.pre.instantiate_async(&mut store)).await;
         let instance = made.map_err(|error| verdict(error, &store, limit_ms))?;
-        Ok(Instance { store, instance, loaded: loaded.clone(), nodes: None, triggers: None, _permit: permit })
+        Ok(Instance { store, instance, loaded: loaded.clone(), execute: None, nodes: None, triggers: None, _permit: permit })
     }
 }
 
@@ -133,6 +145,23 @@ impl Instance {
     /// The component's digest.
     pub fn digest(&self) -> &Digest {
         &self.loaded.digest
+    }
+
+    /// Finds `execute`, unless it was found before.
+    fn load_execute(&mut self) -> Result<Execute, CallError> {
+        if let Some(execute) = self.execute {
+            return Ok(execute);
+        }
+        let index = self.loaded.execute.as_ref().ok_or_else(|| no_export("nodes"))?;
+        let execute = self.instance.get_typed_func(&mut self.store, index);
+        Ok(*self.execute.insert(execute.map_err(|error| CallError::Host(error.to_string()))?))
+    }
+
+    /// Finds `fire`, which is called once.
+    fn load_fire<'a>(&mut self) -> Result<Fire<'a>, CallError> {
+        let index = self.loaded.fire.as_ref().ok_or_else(|| no_export("triggers"))?;
+        let fire = self.instance.get_typed_func(&mut self.store, index);
+        fire.map_err(|error| CallError::Host(error.to_string()))
     }
 
     /// Finds the functions of `nodes`, unless they were found before.
@@ -207,27 +236,30 @@ impl Instance {
     /// Begins a step, or tells it of an event, with the state that it kept. It may take `limit_ms`, waiting included.
     pub async fn call_node(
         &mut self,
-        call: &nodes::Call,
+        call: nodes::Call,
         event: Option<(Json, Event)>,
         context: CallContext,
         limit_ms: u64,
     ) -> Called<Result<Outcome, Failure>> {
-        let nodes = match self.load_nodes() {
-            Ok(()) => self.nodes.as_ref().expect("just loaded"),
-            Err(error) => return (Err(error), context),
-        };
-        self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
-        let store = &mut self.store;
-        let answered = guarded(limit_ms, async {
-            match event {
-                None => nodes.call_execute(store, call).await,
-                Some((state, event)) => {
-                    let state = state.text().to_owned();
-                    nodes.call_resume(store, call, &state, &convert::event(event)).await
+        let answered = match event {
+            None => match self.load_execute() {
+                Ok(execute) => {
+                    self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
+                    let answer = execute.call_async(&mut self.store, (call,));
+                    guarded(limit_ms, async { answer.await.map(|(answer,)| answer) }).await
                 }
-            }
-        })
-        .await;
+                Err(error) => return (Err(error), context),
+            },
+            Some((state, event)) => match self.load_nodes() {
+                Ok(()) => {
+                    let nodes = self.nodes.as_ref().expect("just loaded");
+                    self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
+                    let (state, event) = (state.text().to_owned(), convert::event(event));
+                    guarded(limit_ms, nodes.call_resume(&mut self.store, &call, &state, &event)).await
+                }
+                Err(error) => return (Err(error), context),
+            },
+        };
         let (answered, context) = self.finish(answered, limit_ms);
         let outcome = answered.map(|answer| match answer {
             Ok(outcome) => convert::outcome(outcome),
@@ -243,12 +275,13 @@ impl Instance {
         event: &triggers::Event,
         context: CallContext,
     ) -> Called<Result<triggers::Reaction, types::Failure>> {
-        let triggers = match self.load_triggers() {
-            Ok(()) => self.triggers.as_ref().expect("just loaded"),
+        let fire = match self.load_fire() {
+            Ok(fire) => fire,
             Err(error) => return (Err(error), context),
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
-        let answered = guarded(STEP_WALL_MS_MAX, triggers.call_fire(&mut self.store, call, event)).await;
+        let answer = fire.call_async(&mut self.store, (call, event));
+        let answered = guarded(STEP_WALL_MS_MAX, async { answer.await.map(|(answer,)| answer) }).await;
         self.finish(answered, STEP_WALL_MS_MAX)
     }
 
