@@ -1,6 +1,7 @@
 //! What a run stores: its new entries, and everything that follows from them, in one batch.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::drive::Running;
 use super::{Error, Executor};
@@ -14,8 +15,8 @@ pub(super) struct Unstored {
     pub(super) head: RunHead,
     /// The head as it is stored; none: the run is new.
     pub(super) before: Option<RunHead>,
-    /// Entries that are folded into the state.
-    pub(super) entries: Vec<Entry>,
+    /// Entries that are folded into the state. Shared with the commit that stores them.
+    pub(super) entries: Arc<Vec<Entry>>,
     /// How many segments are stored, and how many entries no snapshot covers.
     pub(super) segments: u32,
     pub(super) tail_entries: usize,
@@ -42,7 +43,7 @@ impl Unstored {
         Self {
             head,
             before: None,
-            entries,
+            entries: entries.into(),
             segments: 0,
             tail_entries: 0,
             dedup: None,
@@ -181,7 +182,7 @@ impl Running {
             unstored.tail_entries = 0;
         }
         unstored.wants_snapshot = false;
-        unstored.entries.clear();
+        unstored.entries = Arc::default();
         unstored.taken.clear();
         unstored.is_asked = false;
         unstored.staged = Staged::default();
@@ -209,7 +210,7 @@ impl From<CommitError> for Error {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::Store(error) => error.into(),
-            error => Self::Commit(std::sync::Arc::new(error)),
+            error => Self::Commit(Arc::new(error)),
         }
     }
 }

@@ -213,7 +213,7 @@ impl Running {
             return;
         }
         self.state.apply(&self.program.plan, &entry);
-        self.unstored.entries.push(entry);
+        Arc::make_mut(&mut self.unstored.entries).push(entry);
     }
 
     /// Folds an entry, and if calls did something inside the host that is now to be kept (the entry's own, or those of an
@@ -239,7 +239,7 @@ impl Running {
     /// What a call read was changed by others: it is as if it had not been made, and it is made again. In an atomic branch the
     /// whole branch is.
     fn undo(&mut self, before: Option<State>, activation: Option<Box<str>>) {
-        self.unstored.entries.pop();
+        Arc::make_mut(&mut self.unstored.entries).pop();
         if let Some(before) = before {
             self.state = before;
         }

@@ -70,7 +70,7 @@ impl Executor {
         let (mut unstored, stack) = self.accept_into(&start, origin, slot.is_none());
         let run = unstored.head.id;
         // What came for the whole run ended it; what it did outside of itself it has done.
-        unstored.entries.extend(repeated.iter().filter(|entry| is_repeatable(entry)).cloned());
+        Arc::make_mut(&mut unstored.entries).extend(repeated.iter().filter(|entry| is_repeatable(entry)).cloned());
         if let Some(path) = &from {
             let state = fold(&program, run, &unstored.entries);
             if state.is_none_or(|state| state.find(path).is_none()) {

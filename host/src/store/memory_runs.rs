@@ -134,7 +134,7 @@ impl Tables {
         let run = self.runs.entry(id);
         let run = run.or_insert_with(|| Run { head: change.head.clone(), segments: Vec::new(), snapshot: None });
         if !change.entries.is_empty() {
-            run.segments.push(change.entries.clone());
+            run.segments.push(change.entries.to_vec());
         }
         run.head = change.head.clone();
         if let Some(state) = &change.snapshot {

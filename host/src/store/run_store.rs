@@ -4,6 +4,8 @@
 //! was committed. [`super::Store`] keeps it in an embedded engine, [`super::MemoryRunStore`] in memory for tests; both
 //! pass the same suite.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -132,7 +134,7 @@ pub struct RunChange {
     /// How many segments its journal has. Refused if it has more: somebody else carries it out.
     pub segments: u32,
     /// Entries to be added, as one segment.
-    pub entries: Vec<Entry>,
+    pub entries: Arc<Vec<Entry>>,
     /// The state that the journal then folds to, to spare whoever goes on with it the folding.
     pub snapshot: Option<State>,
     /// Its dedup key. Matters for a new run only; refused if the key began one already.

@@ -89,7 +89,7 @@ impl Pending {
         let mut head = RunHead { bytes: stored.as_ref().map_or(0, |stored| stored.bytes), ..head.clone() };
         let mut segments = *segments;
         if !entries.is_empty() {
-            let encoded = encode(entries)?;
+            let encoded = encode(&**entries)?;
             let key = keys::segment(id, segments);
             self.expect(Meaning::Segment(id), |batch| batch.expect_absent(&key));
             self.batch.put(&key, &encoded);

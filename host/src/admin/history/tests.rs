@@ -89,7 +89,7 @@ impl World {
             head,
             before: None,
             segments: 0,
-            entries: vec![entry],
+            entries: vec![entry].into(),
             snapshot: None,
             dedup: None,
             waits: Vec::new(),

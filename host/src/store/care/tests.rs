@@ -62,7 +62,7 @@ fn run(number: u64, place: Place, bytes: usize) -> Change {
         head,
         before: None,
         segments: 0,
-        entries: vec![entry],
+        entries: vec![entry].into(),
         snapshot: None,
         dedup: Some(number.to_string().into()),
         waits,

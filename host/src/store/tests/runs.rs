@@ -74,7 +74,7 @@ fn change(head: &RunHead, before: Option<&RunHead>, segments: u32, entries: &[En
         head: head.clone(),
         before: before.cloned(),
         segments,
-        entries: entries.to_vec(),
+        entries: entries.to_vec().into(),
         snapshot: None,
         dedup: None,
         waits: Vec::new(),
