@@ -40,34 +40,26 @@ pub(crate) fn under_load(
     host: Host,
     next: &AtomicU64,
     life: Duration,
-    send: impl Fn(&Client, u64) -> Result<(), ureq::Error> + Sync,
+    send: impl Fn(&Host, u64) -> Result<(), ureq::Error> + Sync,
     before_kill: impl FnOnce(),
 ) -> Data {
-    let client = Client { url: host.url.clone(), agent: host.agent.clone() };
     std::thread::scope(|scope| {
         for _ in 0..6 {
-            scope.spawn(|| while send(&client, next.fetch_add(1, Ordering::Relaxed)).is_ok() {});
+            scope.spawn(|| while send(&host, next.fetch_add(1, Ordering::Relaxed)).is_ok() {});
         }
         std::thread::sleep(life);
         before_kill();
-        host.kill()
-    })
+        host.signal("KILL");
+    });
+    host.kill()
 }
 
-/// Whoever sends requests to a host that may die.
-pub(crate) struct Client {
-    url: String,
-    agent: ureq::Agent,
-}
-
-impl Client {
-    /// A POST of JSON to a hook. An answer must have this status.
-    pub(crate) fn hook(&self, path: &str, body: &str, status: u16) -> Result<(), ureq::Error> {
-        let headers = [("content-type", "application/json")];
-        let answer = try_send(&self.agent, "POST", &format!("{}/hooks/{path}", self.url), &headers, body.as_bytes())?;
-        assert_eq!(answer.status, status, "{path}: {}", String::from_utf8_lossy(&answer.body));
-        Ok(())
-    }
+/// A POST of JSON to a hook of a host that may die. An answer must have this status.
+pub(crate) fn hook(host: &Host, path: &str, body: &str, status: u16) -> Result<(), ureq::Error> {
+    let headers = [("content-type", "application/json")];
+    let answer = try_send(&host.agent, "POST", &format!("{}/hooks/{path}", host.url), &headers, body.as_bytes())?;
+    assert_eq!(answer.status, status, "{path}: {}\n{}", String::from_utf8_lossy(&answer.body), host.log());
+    Ok(())
 }
 
 /// One life under load of the workflows above.
@@ -78,9 +70,9 @@ pub(crate) fn live_and_die(
     next: &AtomicU64,
     life: Duration,
 ) -> Data {
-    let send = |client: &Client, number: u64| {
+    let send = |host: &Host, number: u64| {
         let is_sync = !number.is_multiple_of(3);
-        client.hook(if is_sync { "now" } else { "later" }, &body(number), 200)?;
+        hook(host, if is_sync { "now" } else { "later" }, &body(number), 200)?;
         let mut ledger = ledger.lock().unwrap();
         let told = if is_sync { &mut ledger.sync } else { &mut ledger.asynchronous };
         told.insert(number);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::{Data, Host, eventually, lab, shim};
-use crate::load::{Client, random, setting, under_load};
+use crate::load::{hook, random, setting, under_load};
 use crate::server::Server;
 
 /// Rounds with one data folder.
@@ -71,7 +71,7 @@ struct Phases {
 
 impl Ledger {
     /// Sends what the number says, and writes down the answer.
-    fn send(&self, client: &Client, number: u64) -> Result<(), ureq::Error> {
+    fn send(&self, host: &Host, number: u64) -> Result<(), ureq::Error> {
         let (workflow, _) = WORKFLOWS[(number % 6) as usize];
         let ms = number % 7 * 100;
         let order = format!("order-{number}");
@@ -87,12 +87,12 @@ impl Ledger {
         }
         self.cut_off.lock().unwrap().insert((workflow, number));
         self.under_way.fetch_add(1, Ordering::SeqCst);
-        client.hook(&path, &body, status)?;
+        hook(host, &path, &body, status)?;
         self.under_way.fetch_sub(1, Ordering::SeqCst);
         self.told.lock().unwrap().entry(workflow).or_default().insert(number);
         self.cut_off.lock().unwrap().remove(&(workflow, number));
         if workflow == "hears" {
-            client.hook(&format!("hears?signal={order}"), "{}", 202)?;
+            hook(host, &format!("hears?signal={order}"), "{}", 202)?;
         }
         Ok(())
     }
@@ -121,10 +121,10 @@ impl Ledger {
             host,
             next,
             life,
-            |client, number| {
+            |host, number| {
                 let repeated = again.lock().unwrap().pop();
-                repeated.map_or(Ok(()), |number| self.send(client, number))?;
-                self.send(client, number)
+                repeated.map_or(Ok(()), |number| self.send(host, number))?;
+                self.send(host, number)
             },
             || *died.lock().unwrap() = (self.under_way.load(Ordering::SeqCst), server.under_way()),
         );

