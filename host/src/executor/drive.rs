@@ -16,7 +16,7 @@ use super::live::{Caller, LiveRun};
 use super::program::Program;
 use super::scheduler::Slot;
 use super::services::Intent;
-use super::{Error, Executor, Finished, Outcome};
+use super::{Error, Executor, Finished, Outcome, done};
 use crate::capability::with_key;
 use crate::limits::{RUN_UNSTORED_ENTRIES_MAX, RUN_UNSTORED_MS_MAX};
 use crate::plugin::Instance;
@@ -492,14 +492,7 @@ fn side_by_side<T: Send + 'static>(call: impl Future<Output = T> + Send + 'stati
     let stop = Stop(task.abort_handle());
     Box::pin(async move {
         let _stop = stop;
-        match task.await {
-            Ok(done) => done,
-            // Only whoever drops this future stops the task, and a panic is not to be hidden.
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
+        done(task).await
     })
 }
 

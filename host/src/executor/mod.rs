@@ -278,6 +278,22 @@ impl End {
     }
 }
 
+/// Does something to its end, also when whoever asked for it goes away: what is stored is to have its consequences.
+pub async fn to_its_end<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    done(tokio::spawn(work)).await
+}
+
+/// What a task comes to. Its panic is not hidden; one that was stopped comes to nothing.
+async fn done<T>(task: tokio::task::JoinHandle<T>) -> T {
+    match task.await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
 /// The state that a journal folds to.
 fn fold(program: &Program, run: RunId, entries: &[crate::run::Entry]) -> Option<State> {
     let (first, rest) = entries.split_first()?;

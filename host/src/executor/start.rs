@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::commit::{Unstored, staged_changes};
 use super::drive::Running;
 use super::scheduler::{Full, QueueLimits, Slot};
-use super::{Error, Executor, Outcome, Program, fold};
+use super::{Error, Executor, Outcome, Program, fold, to_its_end};
 use crate::plugin::Instance;
 use crate::run::{Accepted, Entry, Parent, RunId, Staged, State, Status, WaitKind};
 use crate::store::{self, Change, CommitError, DedupKey, Loaded, Place, RunChange, RunHead, dedup_digest};
@@ -51,12 +51,20 @@ pub enum Begun<T> {
 }
 
 /// A run that is accepted, and not yet stored.
-struct AcceptedStart {
-    start: Start,
-    unstored: Unstored,
-    stack: Arc<[Key]>,
-    /// None: it stands in its queue.
-    slot: Option<Slot>,
+enum AcceptedStart {
+    /// It goes on when it is stored. Whoever finds it in the store before that finds it under way.
+    Now(Box<Running>),
+    /// It stands in this queue.
+    Queued(Box<Unstored>, Arc<str>),
+}
+
+impl AcceptedStart {
+    fn unstored(&self) -> &Unstored {
+        match self {
+            Self::Now(running) => &running.unstored,
+            Self::Queued(unstored, _) => unstored,
+        }
+    }
 }
 
 /// What is known of a run when it is accepted, beside its start.
@@ -100,17 +108,29 @@ impl Executor {
         staged: Staged,
         beside: Vec<Change>,
     ) -> Result<(Vec<Begun<RunId>>, Option<Begun<Waiting>>), Error> {
-        let mut accepted: Vec<AcceptedStart> = starts.into_iter().map(|start| self.accepted(start)).collect();
+        // Also when whoever asks for it goes away: what is stored must go on.
+        let executor = self.clone();
+        to_its_end(async move { executor.begin_all(starts, waiting, staged, beside).await }).await
+    }
+
+    async fn begin_all(
+        self: &Arc<Self>,
+        starts: Vec<Start>,
+        waiting: Option<Start>,
+        staged: Staged,
+        beside: Vec<Change>,
+    ) -> Result<(Vec<Begun<RunId>>, Option<Begun<Waiting>>), Error> {
+        let mut accepted = starts.into_iter().map(|start| self.accepted(start)).collect::<Result<Vec<_>, _>>()?;
         let has_waiting = waiting.is_some();
         if let Some(start) = waiting {
-            let slot = Some(self.slot_for_caller(&start)?);
+            let slot = self.slot_for_caller(&start)?;
             let (unstored, stack) = self.accept(&start, Origin { synchronous: true, ..Origin::default() });
-            accepted.push(AcceptedStart { start, unstored, stack, slot });
+            accepted.push(self.accepted_now(start, unstored, stack, slot)?);
         }
         let mut duplicates: Vec<Option<RunId>> = vec![None; accepted.len()];
         loop {
             let wanted: Vec<usize> = (0..accepted.len()).filter(|index| duplicates[*index].is_none()).collect();
-            let mut changes: Vec<Change> = wanted.iter().map(|index| first_change(&accepted[*index].unstored)).collect();
+            let mut changes: Vec<Change> = wanted.iter().map(|index| first_change(accepted[*index].unstored())).collect();
             staged_changes(staged.clone(), &[], &mut changes);
             changes.extend(beside.iter().cloned());
             match self.store.commit(changes).await {
@@ -120,12 +140,11 @@ impl Executor {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.poke_after(&beside)?;
         let mut begun = Vec::with_capacity(accepted.len());
         let mut receiver = None;
         let last = accepted.len().saturating_sub(1);
         for (index, (accepted, duplicate)) in accepted.into_iter().zip(duplicates).enumerate() {
-            let run = accepted.unstored.head.id;
+            let run = accepted.unstored().head.id;
             match duplicate {
                 Some(first) => begun.push(Begun::Duplicate(first)),
                 None if has_waiting && index == last => {
@@ -140,6 +159,7 @@ impl Executor {
                 }
             }
         }
+        self.poke_after(&beside)?;
         let waiting = has_waiting.then(|| begun.pop()).flatten().map(|begun| match (begun, receiver) {
             (Begun::New(run), Some(outcome)) => Begun::New(Waiting { run, outcome }),
             (Begun::New(first) | Begun::Duplicate(first), _) => Begun::Duplicate(first),
@@ -147,25 +167,39 @@ impl Executor {
         Ok((begun, waiting))
     }
 
-    fn accepted(self: &Arc<Self>, start: Start) -> AcceptedStart {
+    fn accepted(self: &Arc<Self>, start: Start) -> Result<AcceptedStart, Error> {
         let slot = self.slot_for(&start);
         let (unstored, stack) = self.accept_into(&start, Origin::default(), slot.is_none());
-        AcceptedStart { start, unstored, stack, slot }
+        match slot {
+            Some(slot) => self.accepted_now(start, unstored, stack, slot),
+            None => Ok(AcceptedStart::Queued(Box::new(unstored), queue_of(&start))),
+        }
+    }
+
+    fn accepted_now(
+        self: &Arc<Self>,
+        start: Start,
+        unstored: Unstored,
+        stack: Arc<[Key]>,
+        slot: Slot,
+    ) -> Result<AcceptedStart, Error> {
+        let running = self.running(start.program, unstored, stack, slot)?.ok_or(Error::Overloaded)?;
+        Ok(AcceptedStart::Now(Box::new(running)))
     }
 
     /// Carries out a run whose first entry is stored, or leaves it in its queue.
-    fn go(self: &Arc<Self>, accepted: AcceptedStart, caller: Option<super::live::Caller>) {
-        let AcceptedStart { start, mut unstored, stack, slot } = accepted;
-        let Some(slot) = slot else { return self.scheduler.queued(&queue_of(&start)) };
-        unstored.dedup = None;
-        unstored.before = Some(unstored.head.clone());
-        let entries = std::mem::take(&mut unstored.entries);
-        (unstored.segments, unstored.tail_entries) = (1, entries.len());
-        if let Some(state) = fold(&start.program, unstored.head.id, &entries)
-            && let Some(mut running) = self.running_with(start.program, unstored, state, stack, slot, false)
-        {
-            running.caller = caller;
-            tokio::spawn(running.drive());
+    fn go(&self, accepted: AcceptedStart, caller: Option<super::live::Caller>) {
+        match accepted {
+            AcceptedStart::Queued(_, queue) => self.scheduler.queued(&queue),
+            AcceptedStart::Now(mut running) => {
+                let unstored = &mut running.unstored;
+                unstored.dedup = None;
+                unstored.before = Some(unstored.head.clone());
+                unstored.segments = 1;
+                unstored.tail_entries = std::mem::take(&mut unstored.entries).len();
+                running.caller = caller;
+                tokio::spawn(running.drive());
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use super::error::Problem;
 use super::request::{Query, Reply, read_body};
 use super::server::Stopping;
 use crate::admin::Admin;
+use crate::executor::to_its_end;
 use crate::limits::{API_BODY_BYTES_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, PLUGIN_BYTES_MAX};
 
 /// A request to a route.
@@ -115,7 +116,7 @@ pub(super) async fn serve(
     let body = read_body(body, route.body_bytes_max).await?;
     let (admin, stopping) = (admin.clone(), stopping.clone());
     let call = Call { admin, stopping, params, query: Query::of(&parts.uri), headers: parts.headers, body };
-    (route.handler)(call).await
+    to_its_end((route.handler)(call)).await
 }
 
 impl Call {
