@@ -128,7 +128,7 @@ const ENGINE_THREADS: usize = 7;
 const ENGINE_THREADS_AWAKE: usize = 1;
 
 /// Rule 6. Once in a process, since all databases share the threads. Whoever completes a flush tells whoever asked for it, and does
-/// not come back from that here. Nothing has been written yet, so that this flushing cannot wait for anything.
+/// not come back from that here. What opening wrote, and their flushing waits for, is written by the one that stays awake.
 fn put_threads_to_sleep(db: &::sled::Db) {
     struct Sleep;
     impl Wake for Sleep {
