@@ -8,12 +8,6 @@ use serde_json::{Value, json};
 use crate::harness::{Host, eventually, lab};
 use crate::server::Server;
 
-fn with_lab() -> Host {
-    let host = Host::start();
-    host.add_plugin("lab");
-    host
-}
-
 fn counter(host: &Host, workflow: &str, name: &str) -> u64 {
     // The same workflow reads its own state.
     let steps = json!([{"key": "read", "type": "read", "config": {"counter": name}}]);
@@ -23,7 +17,7 @@ fn counter(host: &Host, workflow: &str, name: &str) -> u64 {
 
 #[test]
 fn many_runs_count_at_once_and_none_is_lost() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let steps = json!([{"key": "each", "type": "each", "config": {"rounds": 5}, "branches": {"do": [{"key": "count", "type": "count",
         "config": {"counter": "all"}}]}}]);
     host.apply(&lab("counts", &steps));
@@ -37,7 +31,7 @@ fn many_runs_count_at_once_and_none_is_lost() {
 
 #[test]
 fn branches_of_one_run_count_side_by_side() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let count = json!([{"key": "count", "type": "count", "config": {"counter": "all"}}]);
     let side = json!({"key": "side", "type": "side", "config": {"branches": 20}, "branches": {"do": count}});
     host.apply(&lab("side", &json!([side])));
@@ -51,7 +45,7 @@ fn branches_of_one_run_count_side_by_side() {
 
 #[test]
 fn an_atomic_branch_is_kept_as_a_whole_or_not_at_all() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let count = |key: &str| json!({"key": key, "type": "count", "config": {"counter": "all"}});
     let inside =
         |last: Value| json!([count("one"), count("two"), {"key": "out", "type": "out", "config": {"value": "kept"}}, last]);
@@ -77,7 +71,7 @@ fn an_atomic_branch_is_kept_as_a_whole_or_not_at_all() {
 
 #[test]
 fn a_call_that_was_cut_off_comes_again_with_the_same_key() {
-    let (host, server) = (with_lab(), Server::start());
+    let (host, server) = (Host::with_lab(), Server::start());
     host.grant("acme/lab", &server.url);
     let steps = json!([{"key": "send", "type": "send", "config": {"url": format!("{}/x", server.url), "times": 2}},
         {"key": "count", "type": "count", "config": {"counter": "sent"}}]);
@@ -104,7 +98,7 @@ fn a_call_that_was_cut_off_comes_again_with_the_same_key() {
 #[test]
 fn of_what_must_not_happen_twice_a_person_decides() {
     let server = Server::start();
-    let host = with_lab();
+    let host = Host::with_lab();
     host.grant("acme/lab", &server.url);
     let steps = json!([{"key": "pay", "type": "once", "config": {"url": format!("{}/pay", server.url)}},
         {"key": "out", "type": "out", "config": {"value": "{{$steps.pay.result}}"}}]);
@@ -135,7 +129,7 @@ fn of_what_must_not_happen_twice_a_person_decides() {
 
 #[test]
 fn a_run_that_repeats_another_has_sent_nothing_itself() {
-    let (host, server) = (with_lab(), Server::start());
+    let (host, server) = (Host::with_lab(), Server::start());
     host.grant("acme/lab", &server.url);
     let steps = json!([{"key": "first", "type": "first", "branches": {
         "a": [{"key": "pay", "type": "once", "config": {"url": format!("{}/pay", server.url)}}],
@@ -155,7 +149,7 @@ fn a_run_that_repeats_another_has_sent_nothing_itself() {
 
 #[test]
 fn grants_say_where_requests_may_go() {
-    let (host, server) = (with_lab(), Server::start());
+    let (host, server) = (Host::with_lab(), Server::start());
     let other = Server::start();
     host.apply(&lab("sends", &json!([{"key": "send", "type": "send", "config": {"url": "{{$context.given.url}}"}}])));
     let send = |url: &str| {

@@ -128,6 +128,13 @@ impl Host {
         Self::start_in(Data::new(), &[])
     }
 
+    /// With the test plugin `acme/lab`.
+    pub(crate) fn with_lab() -> Self {
+        let host = Self::start();
+        host.add_plugin("lab");
+        host
+    }
+
     /// Starts a host over a data folder, with variables in its environment, and waits until it is ready.
     pub(crate) fn start_in(data: Data, environment: Headers<'_>) -> Self {
         Self::try_start(data, environment).unwrap_or_else(|refused| panic!("the host did not start:\n{}", refused.log))
@@ -304,6 +311,19 @@ impl Host {
     /// Stored runs, newest first.
     pub(crate) fn runs(&self) -> Vec<Value> {
         self.get("/runs?limit=500")["items"].as_array().unwrap().clone()
+    }
+
+    /// Every stored run that a query asks for, newest first, from all pages of the list.
+    pub(crate) fn all_runs(&self, query: &str) -> Vec<Value> {
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("/runs?{query}&limit=500{after}"));
+            all.extend_from_slice(page["items"].as_array().unwrap());
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return all,
+            }
+        }
     }
 
     /// The newest run, whole.

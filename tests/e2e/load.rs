@@ -84,19 +84,12 @@ pub(crate) fn live_and_die(
 /// The numbers of stored runs by workflow, with how often each is there and its status.
 pub(crate) fn stored(host: &Host, workflow: &str) -> BTreeMap<u64, Vec<String>> {
     let mut found: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    let mut after = String::new();
-    loop {
-        let page = host.get(&format!("/runs?workflow={workflow}&limit=500{after}"));
-        for run in page["items"].as_array().unwrap() {
-            let whole = host.get(&format!("/runs/{}", run["id"].as_str().unwrap()));
-            let number = whole["context"]["data"]["n"].as_u64().unwrap();
-            found.entry(number).or_default().push(whole["status"].as_str().unwrap().to_owned());
-        }
-        match page["next"].as_str() {
-            Some(next) => after = format!("&after={next}"),
-            None => return found,
-        }
+    for run in host.all_runs(&format!("workflow={workflow}")) {
+        let whole = host.run(run["id"].as_str().unwrap());
+        let number = whole["context"]["data"]["n"].as_u64().unwrap();
+        found.entry(number).or_default().push(whole["status"].as_str().unwrap().to_owned());
     }
+    found
 }
 
 /// What is missing or there twice, of what the ledger knows, when everything has ended.

@@ -141,19 +141,11 @@ impl Ledger {
 
 /// Every run of a workflow, with its number.
 fn stored(host: &Host, workflow: &str) -> Vec<(u64, Value)> {
-    let mut found = Vec::new();
-    let mut after = String::new();
-    loop {
-        let page = host.get(&format!("/runs?workflow={workflow}&limit=500{after}"));
-        for run in page["items"].as_array().unwrap() {
-            let whole = host.run(run["id"].as_str().unwrap());
-            found.push((whole["context"]["data"]["n"].as_u64().unwrap_or_default(), whole));
-        }
-        match page["next"].as_str() {
-            Some(next) => after = format!("&after={next}"),
-            None => return found,
-        }
-    }
+    let whole = |run: Value| {
+        let whole = host.run(run["id"].as_str().unwrap());
+        (whole["context"]["data"]["n"].as_u64().unwrap_or_default(), whole)
+    };
+    host.all_runs(&format!("workflow={workflow}")).into_iter().map(whole).collect()
 }
 
 fn counted(host: &Host, workflow: &str) -> u64 {
@@ -164,12 +156,8 @@ fn counted(host: &Host, workflow: &str) -> u64 {
 /// What is lost, there twice or done twice, when everything has ended. Also how many runs there are, and how many of those
 /// whose answer did not come.
 fn audit(host: &Host, ledger: &Ledger, server: &Server) -> (Vec<String>, usize, usize) {
-    let open = |workflow: &str| {
-        let runs = host.get(&format!("/runs?workflow={workflow}&status=running&limit=500"))["items"].clone();
-        runs.as_array().unwrap().clone()
-    };
     // Those whose message was not sent yet, or not answered.
-    for run in open("hears") {
+    for run in host.all_runs("workflow=hears&status=running") {
         let run = host.run(run["id"].as_str().unwrap());
         let order = run["context"]["data"]["order"].as_str().unwrap();
         assert_eq!(host.hook(&format!("hears?signal={order}"), b"{}").status, 202);

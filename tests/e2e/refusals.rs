@@ -1,10 +1,11 @@
 //! What is wrong is answered with a problem document, and starts nothing.
 
 use std::io::{Read as _, Write as _};
+use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Host, connect, github_signature, raw, workflow};
+use crate::harness::{Host, connect, eventually, github_signature, lab, raw, workflow};
 use crate::hooks::{payload, push, rename_types, sample};
 
 const SECRET: &str = "It is a secret to everybody";
@@ -188,4 +189,45 @@ fn everything_wrong_with_a_workflow_is_said_at_once() {
     let answer = host.api("PUT", "/workflows/github-push/draft", typo.to_string().as_bytes());
     answer.expect_problem(422, "invalid-workflow");
     assert_eq!(answer.json()["errors"][0]["pointer"], "/steps/0/confg");
+}
+
+/// Sends a request and is gone before the answer can be there.
+fn leave_early(host: &Host, path: &str, headers: &str, after: Duration) {
+    let mut stream = connect(&host.url);
+    let request =
+        format!("POST {path} HTTP/1.1\r\nhost: weft\r\ncontent-length: 2\r\ncontent-type: application/json\r\n{headers}\r\n{{}}");
+    stream.write_all(request.as_bytes()).unwrap();
+    std::thread::sleep(after);
+}
+
+#[test]
+fn whoever_leaves_before_the_answer_leaves_nothing_half_done() {
+    let host = Host::start();
+    host.add_plugin("lab");
+    let trigger = json!({"type": "acme/lab/hook", "config": {"mode": "async"}});
+    let steps = json!([{"key": "note", "type": "data", "config": {"fields": {}}}]);
+    host.apply(&json!({"weft": 1, "key": "hooked", "trigger": trigger, "steps": steps}));
+    host.apply(&lab("asked", &steps));
+    let token = format!("authorization: Bearer {}\r\n", host.data.token());
+    for round in 0..300 {
+        let after = Duration::from_micros(round * 10);
+        leave_early(&host, "/hooks/hooked", "", after);
+        leave_early(&host, "/api/v1/workflows/asked/runs", &token, after);
+    }
+    eventually("all that began has ended", || host.get("/runs?status=running")["items"] == json!([]));
+    assert!(host.runs().len() > 100, "some were accepted");
+    // Also what comes for a run that waits: once the host has it, the run gets it.
+    host.apply(&lab("hears", &json!([{"key": "hear", "type": "hear", "config": {"name": "go"}}])));
+    let ids: Vec<String> = (0..100).map(|_| host.start_run("hears", &json!({}))).collect();
+    for (round, id) in ids.iter().enumerate() {
+        host.step_is(id, "hear", "waiting");
+        leave_early(&host, &format!("/api/v1/runs/{id}/cancel"), &token, Duration::from_micros(round as u64 * 30));
+    }
+    let open = |host: &Host| host.get("/runs?status=running&limit=500")["items"].as_array().unwrap().len();
+    std::thread::sleep(Duration::from_secs(1));
+    let before = open(&host);
+    println!("{} runs, {} of 100 cancels came", host.runs().len(), 100 - before);
+    let host = Host::start_in(host.kill(), &[]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(open(&host), before, "a restart finds what nobody was told of");
 }

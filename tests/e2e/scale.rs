@@ -10,8 +10,7 @@ use crate::load::setting;
 use crate::server::Server;
 
 fn with_plugins() -> Host {
-    let host = Host::start();
-    host.add_plugin("lab");
+    let host = Host::with_lab();
     host.add_plugin("probe");
     host
 }
@@ -46,17 +45,8 @@ fn all_succeed(host: &Host, runs: u64) {
     assert_eq!(count(host, "succeeded"), runs);
 }
 
-/// How many runs have a status, by going through the list.
 fn count(host: &Host, status: &str) -> u64 {
-    let (mut count, mut after) = (0, String::new());
-    loop {
-        let page = host.get(&format!("/runs?workflow=many&status={status}&limit=500{after}"));
-        count += page["items"].as_array().unwrap().len() as u64;
-        match page["next"].as_str() {
-            Some(next) => after = format!("&after={next}"),
-            None => return count,
-        }
-    }
+    host.all_runs(&format!("workflow=many&status={status}")).len() as u64
 }
 
 /// A line of the process's status that gives KiB.

@@ -7,15 +7,9 @@ use serde_json::{Value, json};
 use crate::harness::{Host, eventually, lab, workflow};
 use crate::server::Server;
 
-fn with_lab() -> Host {
-    let host = Host::start();
-    host.add_plugin("lab");
-    host
-}
-
 #[test]
 fn a_run_waits_for_a_time_and_shows_what_for() {
-    let host = with_lab();
+    let host = Host::with_lab();
     host.apply(&lab(
         "naps",
         &json!([{"key": "nap", "type": "sleep", "config": {"ms": 1_500}}, {"key": "out", "type": "out",
@@ -35,7 +29,7 @@ fn a_run_waits_for_a_time_and_shows_what_for() {
 
 #[test]
 fn times_pass_while_the_host_is_down_and_runs_go_on_once() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let steps = json!([{"key": "nap", "type": "sleep", "config": {"ms": "{{$context.given.ms}}"}}, {"key": "count", "type": "count",
         "config": {"counter": "woke"}}]);
     host.apply(&lab("naps", &steps));
@@ -62,7 +56,7 @@ fn times_pass_while_the_host_is_down_and_runs_go_on_once() {
 
 #[test]
 fn messages_to_a_run_come_in_order_also_early_ones() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let steps = json!([{"key": "nap", "type": "sleep", "config": {"ms": 400}}, {"key": "hear", "type": "hear", "config":
         {"name": "go", "times": 3}}]);
     host.apply(&lab("hears", &steps));
@@ -86,7 +80,7 @@ fn messages_to_a_run_come_in_order_also_early_ones() {
 
 #[test]
 fn messages_by_key_reach_whoever_waits_and_wait_for_whoever_will() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let steps = json!([{"key": "hear", "type": "hear", "config": {"name": "paid", "key": "{{$context.given.order}}"}}]);
     host.apply(&lab("orders", &steps));
     let send = |key: &str, payload: u32| {
@@ -113,7 +107,7 @@ fn messages_by_key_reach_whoever_waits_and_wait_for_whoever_will() {
 
 #[test]
 fn a_trigger_sends_messages_to_runs_that_wait() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let steps = json!([{"key": "hear", "type": "acme/lab/hear", "config": {"name": "paid", "key": "{{$context.data.order}}"}}]);
     let definition =
         json!({"weft": 1, "key": "shop", "trigger": {"type": "acme/lab/hook", "config": {"mode": "async"}}, "steps": steps});
@@ -140,7 +134,7 @@ fn a_trigger_sends_messages_to_runs_that_wait() {
 
 #[test]
 fn runs_start_runs_and_wait_for_their_output() {
-    let host = with_lab();
+    let host = Host::with_lab();
     host.apply(&lab(
         "inner",
         &json!([{"key": "nap", "type": "sleep", "config": {"ms": 100}}, {"key": "out", "type": "out", "config":
@@ -162,7 +156,7 @@ fn runs_start_runs_and_wait_for_their_output() {
 
 #[test]
 fn a_child_that_cannot_start_or_fails_says_why() {
-    let host = with_lab();
+    let host = Host::with_lab();
     host.apply(&lab("fails", &json!([{"key": "x", "type": "fail", "config": {"code": "out-of-stock"}}])));
     let picky =
         json!({"weft": 1, "key": "picky", "trigger": {"type": "acme/lab/callable", "config": {"mode": "async", "wants": "sku"}}});
@@ -189,7 +183,7 @@ fn a_child_that_cannot_start_or_fails_says_why() {
 
 #[test]
 fn a_synchronous_run_waits_for_synchronous_runs_only() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let sync = |key: &str, steps: Value| {
         let trigger = json!({"type": "acme/lab/callable", "config": {"mode": "sync"}});
         json!({"weft": 1, "key": key, "trigger": trigger, "steps": steps})
@@ -218,7 +212,7 @@ fn a_synchronous_run_waits_for_synchronous_runs_only() {
 
 #[test]
 fn people_answer_and_the_host_checks_who_and_how() {
-    let host = with_lab();
+    let host = Host::with_lab();
     host.apply(&lab("asks", &json!([{"key": "ask", "type": "ask", "config": {"users": ["ada", "bob"]}}])));
     let id = host.start_run("asks", &json!({}));
     let run = host.step_is(&id, "ask", "waiting");
@@ -244,7 +238,7 @@ fn people_answer_and_the_host_checks_who_and_how() {
 
 #[test]
 fn a_response_is_waited_for_without_an_instance() {
-    let (host, server) = (with_lab(), Server::start());
+    let (host, server) = (Host::with_lab(), Server::start());
     host.apply(&lab(
         "fetches",
         &json!([{"key": "get", "type": "fetch", "config": {"url": format!("{}/a", server.url)},
@@ -266,7 +260,7 @@ fn a_response_is_waited_for_without_an_instance() {
 
 #[test]
 fn many_branches_wait_side_by_side() {
-    let host = with_lab();
+    let host = Host::with_lab();
     let steps = json!([{"key": "side", "type": "side", "config": {"branches": 100}, "branches": {"do": [
         {"key": "nap", "type": "sleep", "config": {"ms": 300}}]}}]);
     host.apply(&lab("wide", &steps));

@@ -69,6 +69,33 @@ pub struct RunHead {
     pub kept_signals: u64,
 }
 
+#[cfg(test)]
+impl RunHead {
+    /// One that is being carried out, for tests.
+    pub(crate) fn active(id: RunId, workflow: Key, accepted_ms: u64) -> Self {
+        Self {
+            id,
+            workflow,
+            revision: 1,
+            draft: None,
+            status: Status::Running,
+            accepted_ms,
+            ended_ms: None,
+            reason: None,
+            message: None,
+            synchronous: false,
+            manual: false,
+            parent: None,
+            rerun_of: None,
+            queue: None,
+            dedup: None,
+            place: Place::Active,
+            bytes: 0,
+            kept_signals: 0,
+        }
+    }
+}
+
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -112,26 +112,12 @@ impl World {
 fn head(workflow: &str, accepted_ms: u64, ended_ms: Option<u64>) -> RunHead {
     let mut random = [0; 10];
     random[..workflow.len()].copy_from_slice(workflow.as_bytes());
-    RunHead {
-        id: RunId::new(accepted_ms, random),
-        workflow: workflow.parse().unwrap(),
-        revision: 1,
-        draft: None,
-        status: if ended_ms.is_some() { Status::Succeeded } else { Status::Running },
-        accepted_ms,
-        ended_ms,
-        reason: None,
-        message: None,
-        synchronous: false,
-        manual: false,
-        parent: None,
-        rerun_of: None,
-        queue: None,
-        dedup: None,
-        place: if ended_ms.is_some() { Place::Ended } else { Place::Parked(None) },
-        bytes: 0,
-        kept_signals: 0,
-    }
+    let active = RunHead::active(RunId::new(accepted_ms, random), workflow.parse().unwrap(), accepted_ms);
+    let (status, place) = match ended_ms {
+        Some(_) => (Status::Succeeded, Place::Ended),
+        None => (Status::Running, Place::Parked(None)),
+    };
+    RunHead { status, ended_ms, place, ..active }
 }
 
 #[test]

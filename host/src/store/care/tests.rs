@@ -27,24 +27,10 @@ fn run(number: u64, place: Place, bytes: usize) -> Change {
     let (id, accepted_ms) = (id(number), 1_000_000 + number);
     let status = if place == Place::Ended { Status::Succeeded } else { Status::Running };
     let head = RunHead {
-        id,
-        workflow: key(),
-        revision: 1,
-        draft: None,
         status,
-        accepted_ms,
-        ended_ms: None,
-        reason: None,
-        message: None,
-        synchronous: false,
-        manual: false,
-        parent: None,
-        rerun_of: None,
-        queue: None,
-        dedup: Some(crate::store::dedup_digest(&number.to_string())),
         place,
-        bytes: 0,
-        kept_signals: 0,
+        dedup: Some(crate::store::dedup_digest(&number.to_string())),
+        ..RunHead::active(id, key(), accepted_ms)
     };
     let entry = Entry::Accepted(Accepted {
         at_ms: accepted_ms,

@@ -33,26 +33,7 @@ fn id(number: u64) -> RunId {
 }
 
 fn head(number: u64, workflow: &str) -> RunHead {
-    RunHead {
-        id: id(number),
-        workflow: key(workflow),
-        revision: 1,
-        draft: None,
-        status: Status::Running,
-        accepted_ms: 1_000_000 + number,
-        ended_ms: None,
-        reason: None,
-        message: None,
-        synchronous: false,
-        manual: false,
-        parent: None,
-        rerun_of: None,
-        queue: None,
-        dedup: None,
-        place: Place::Active,
-        bytes: 0,
-        kept_signals: 0,
-    }
+    RunHead::active(id(number), key(workflow), 1_000_000 + number)
 }
 
 fn entry(context: &str) -> Entry {
