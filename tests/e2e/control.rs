@@ -285,7 +285,12 @@ fn a_workflow_runs_as_many_at_once_as_it_may_and_the_rest_in_order() {
     host.grant("acme/lab", &server.url);
     server.hold(true);
     let context = json!({"context": {"url": server.url}});
-    let ids: Vec<String> = (0..6).map(|_| host.start_run("two", &context)).collect();
+    // The order of runs is that of their milliseconds.
+    let start = |_| {
+        std::thread::sleep(Duration::from_millis(2));
+        host.start_run("two", &context)
+    };
+    let ids: Vec<String> = (0..6).map(start).collect();
     eventually("two are under way", || server.came().len() == 2);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(server.came().len(), 2);
