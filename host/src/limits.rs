@@ -134,6 +134,12 @@ pub const TABLES_PER_COMPONENT_MAX: u32 = 16;
 /// Bytes of memory that one instance may have, all its memories together.
 pub const STEP_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Bytes that an operator may let one instance of a plugin have: interpreters with their libraries.
+pub const STEP_MEMORY_BYTES_CEILING: usize = 1024 * 1024 * 1024;
+
+/// Bytes of memory that all instances of a host may have together: half of a small machine.
+pub const GUESTS_MEMORY_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+
 /// Elements of one table: it holds functions, of which a component has thousands, not more.
 pub const STEP_TABLE_ELEMENTS_MAX: usize = 20_000;
 
@@ -143,8 +149,14 @@ pub const STEP_STACK_BYTES_MAX: usize = 512 * 1024;
 /// Milliseconds of computing in one call. Waiting in the host is not counted.
 pub const STEP_CPU_MS_MAX: u64 = 5_000;
 
+/// Milliseconds of computing that an operator may let one call of a plugin have.
+pub const STEP_CPU_MS_CEILING: u64 = 10 * 60_000;
+
 /// Milliseconds that one call may take, waiting included.
 pub const STEP_WALL_MS_MAX: u64 = 60_000;
+
+/// Milliseconds that an operator may let one call of a plugin take: as long as the longest request to a server outside.
+pub const STEP_WALL_MS_CEILING: u64 = 15 * 60_000;
 
 /// Milliseconds between two ticks, at which computing guests are looked at: small against any deadline, and rare
 /// against the cost of a look.
@@ -210,11 +222,20 @@ pub const HTTP_MS_DEFAULT: u32 = 30_000;
 /// Milliseconds for a request that a step waits for without an instance: models take minutes.
 pub const HTTP_MS_MAX: u32 = 15 * 60_000;
 
+/// Redirects that are followed, each checked like the first request: more are a circle.
+pub const HTTP_REDIRECTS_MAX: u32 = 5;
+
 /// Milliseconds for connecting to a server outside.
 pub const HTTP_CONNECT_MS_MAX: u64 = 10_000;
 
 /// Bytes of a secret: keys and certificates fit.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes from which on a secret's value is taken out of what guests get and write: shorter ones stand in texts by chance.
+pub const SECRET_MASKED_BYTES_MIN: usize = 4;
+
+/// Servers that one secret may be sent to.
+pub const SECRET_HOSTS_MAX: usize = 100;
 
 /// Wrong guesses at one secret from one address in a minute.
 pub const SECRET_GUESSES_A_MINUTE_MAX: u32 = 20;

@@ -160,7 +160,7 @@ fn grants_say_where_requests_may_go() {
     let said = host.cli(&["plugin", "grant", "acme/lab", "--http", server.url.trim_start_matches("http://")]);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
     assert_eq!((send(&server.url).as_str(), send(&other.url).as_str()), ("ok", "denied"));
-    assert_eq!(send("http://user:pw@127.0.0.1/"), "invalid");
+    assert_eq!(send("http://user:pw@127.0.0.1/"), "denied");
     let host = Host::start_in(host.kill(), &[]);
     let send = |url: &str| host.run_once("sends", &json!({"url": url}))["status"].as_str().unwrap().to_owned();
     assert_eq!(send(&server.url), "succeeded", "grants are kept");

@@ -261,15 +261,29 @@ impl Host {
         assert_eq!(self.api("PUT", &format!("/secrets/{name}"), value.as_bytes()).status, 200);
     }
 
+    /// Adds a plugin and lets it do what there is inside the host.
     pub(crate) fn add_plugin(&self, name: &str) {
-        let answer = self.api("POST", "/plugins", &guest(name));
-        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        let plugin = self.add_bare_plugin(name);
+        self.set_grants(&plugin, &json!({"kv": true, "workflows": ["*"], "secrets": ["*"]}));
     }
 
-    /// Lets a plugin send requests to a server.
+    /// Adds a plugin, to which nothing is granted. Its name.
+    pub(crate) fn add_bare_plugin(&self, name: &str) -> String {
+        let answer = self.api("POST", "/plugins", &guest(name));
+        assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
+        answer.json()["name"].as_str().unwrap().to_owned()
+    }
+
+    /// Lets a plugin send requests to a server, too.
     pub(crate) fn grant(&self, plugin: &str, server: &str) {
-        let grants = json!({"http": [server.trim_start_matches("http://")]});
-        assert_eq!(self.api("PUT", &format!("/plugins/{plugin}/grants"), grants.to_string().as_bytes()).status, 200);
+        let server = server.trim_start_matches("http://");
+        self.set_grants(plugin, &json!({"kv": true, "workflows": ["*"], "secrets": ["*"], "http": [server]}));
+    }
+
+    #[track_caller]
+    pub(crate) fn set_grants(&self, plugin: &str, grants: &Value) {
+        let answer = self.api("PUT", &format!("/plugins/{plugin}/grants"), grants.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
     }
 
     /// Starts a run by hand and returns its id.

@@ -12,6 +12,9 @@ impl Admin {
 
     /// Lets a plugin do this from now on, and nothing else. Calls that go on keep what they had.
     pub async fn set_grants(&self, name: &str, grants: Grants) -> Result<(), Error> {
+        if let Some(problem) = grants.limits.problems().into_iter().next() {
+            return Err(Error::Setting(problem));
+        }
         let _changing = self.changing.lock().await;
         self.any_version(name)?;
         let stored = serde_json::to_value(&grants).map_err(|error| crate::store::Error::Engine(error.to_string()))?;

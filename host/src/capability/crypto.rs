@@ -10,9 +10,9 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::fault;
-use crate::plugin::Guest;
 use crate::plugin::contract::crypto::{self, Encoding, Hash, Key, SecretKey};
 use crate::plugin::contract::types::Fault;
+use crate::plugin::{Guest, SecretVerb};
 
 /// Takes padding, and does without.
 const BASE64: GeneralPurpose =
@@ -20,7 +20,7 @@ const BASE64: GeneralPurpose =
 
 impl crypto::Host for Guest {
     fn hmac(&mut self, hash: Hash, key: Key, data: Vec<u8>) -> Result<Vec<u8>, Fault> {
-        let key = key_bytes(self, key)?;
+        let key = key_bytes(self, key, SecretVerb::Sign)?;
         Ok(match hash {
             Hash::Sha1 => mac::<Hmac<Sha1>>(&key, &data).finalize().into_bytes().to_vec(),
             Hash::Sha256 => mac::<Hmac<Sha256>>(&key, &data).finalize().into_bytes().to_vec(),
@@ -29,7 +29,7 @@ impl crypto::Host for Guest {
     }
 
     fn verify_hmac(&mut self, hash: Hash, key: Key, data: Vec<u8>, given: Vec<u8>) -> Result<bool, Fault> {
-        let key = key_bytes(self, key)?;
+        let key = key_bytes(self, key, SecretVerb::Verify)?;
         Ok(match hash {
             Hash::Sha1 => mac::<Hmac<Sha1>>(&key, &data).verify_slice(&given).is_ok(),
             Hash::Sha256 => mac::<Hmac<Sha256>>(&key, &data).verify_slice(&given).is_ok(),
@@ -38,7 +38,7 @@ impl crypto::Host for Guest {
     }
 
     fn verify_secret(&mut self, token: String, candidate: String) -> Result<bool, Fault> {
-        let name = name_of(self, &token)?.to_owned();
+        let name = name_of(self, &token, SecretVerb::Verify)?;
         let Some(vault) = self.call.vault.clone() else { return Err(fault("denied", "nothing is granted here")) };
         let remote = self.call.remote_address.as_deref();
         if !vault.may_guess(&name, remote) {
@@ -60,13 +60,16 @@ fn mac<M: hmac::Mac + hmac::KeyInit>(key: &[u8], data: &[u8]) -> M {
     mac
 }
 
-fn key_bytes(guest: &Guest, key: Key) -> Result<Zeroizing<Vec<u8>>, Fault> {
+fn key_bytes(guest: &mut Guest, key: Key, verb: SecretVerb) -> Result<Zeroizing<Vec<u8>>, Fault> {
     match key {
-        Key::Plain(bytes) => Ok(Zeroizing::new(bytes)),
+        Key::Plain(bytes) => {
+            guest.call.used.host_calls += 1;
+            Ok(Zeroizing::new(bytes))
+        }
         Key::Secret(SecretKey { token, strip, encoding, prefix }) => {
-            let name = name_of(guest, &token)?;
+            let name = name_of(guest, &token, verb)?;
             let Some(vault) = &guest.call.vault else { return Err(fault("denied", "nothing is granted here")) };
-            let secret = vault.reveal(name).ok_or_else(|| missing(name))?;
+            let secret = vault.reveal(&name).ok_or_else(|| missing(&name))?;
             let text = secret.strip_prefix(strip.as_bytes()).unwrap_or(&secret);
             let decoded = match encoding {
                 Encoding::Utf8 => Some(Zeroizing::new(text.to_vec())),
@@ -81,11 +84,15 @@ fn key_bytes(guest: &Guest, key: Key) -> Result<Zeroizing<Vec<u8>>, Fault> {
     }
 }
 
-/// The name of the secret that a token of this call stands for.
-fn name_of<'a>(guest: &'a Guest, token: &str) -> Result<&'a str, Fault> {
-    let used = guest.call.secrets.iter().find(|used| &*used.token == token);
-    used.map(|used| &*used.name)
-        .ok_or_else(|| fault("denied", "this text stands for no secret of this call: write {{$secrets.NAME}} into the config"))
+/// The name of the secret that a token of this call stands for, if it may be used so.
+fn name_of(guest: &mut Guest, token: &str, verb: SecretVerb) -> Result<Box<str>, Fault> {
+    guest.call.used.host_calls += 1;
+    let Some(used) = guest.call.secrets.iter().find(|used| &*used.token == token) else {
+        let message = "this text stands for no secret of this call: write {{$secrets.NAME}} into the config";
+        return Err(fault("denied", message));
+    };
+    guest.call.grants.check_secret(&used.name, verb)?;
+    Ok(used.name.clone())
 }
 
 fn missing(name: &str) -> Fault {

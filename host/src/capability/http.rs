@@ -2,17 +2,27 @@
 
 use super::outbound::with_key;
 use super::{charge, services};
-use crate::limits::HTTP_CALLS_MAX;
+use crate::limits::HTTP_REDIRECTS_MAX;
 use crate::plugin::contract::http;
 use crate::plugin::contract::types::{Fault, HttpRequest, HttpResponse};
 use crate::plugin::{Guest, request, to_response};
 
 impl http::Host for Guest {
     async fn send(&mut self, given: HttpRequest) -> Result<HttpResponse, Fault> {
+        self.call.used.host_calls += 1;
         let services = services(self)?;
-        charge(&mut self.call.requests.http, HTTP_CALLS_MAX, "http")?;
+        let max = self.limits().http_calls;
+        charge(&mut self.call.requests.http, max, "http")?;
         let name = given.name.clone().unwrap_or_else(|| self.call.requests.http.to_string());
-        let request = with_key(request(given)?, &self.call.idempotency_key, &name, &self.call.secrets)?;
-        Ok(to_response(services.send(request).await?))
+        let request = with_key(request(given)?, &self.call.idempotency_key, &name);
+        let sender = self.call.sender(HTTP_REDIRECTS_MAX);
+        let bytes_out = request.bytes();
+        let answered = services.send(sender, request).await;
+        let used = &mut self.call.used;
+        used.http_calls += 1;
+        used.bytes_out += bytes_out;
+        let response = answered?;
+        used.bytes_in += response.bytes();
+        Ok(to_response(response))
     }
 }

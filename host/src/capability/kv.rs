@@ -1,7 +1,7 @@
 //! `kv`: small state of a plugin's own, by workflow.
 
 use super::{charge, fault, services};
-use crate::limits::{KV_CALLS_MAX, KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
+use crate::limits::{KV_KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
 use crate::plugin::Guest;
 use crate::plugin::contract::kv;
 use crate::plugin::contract::types::Fault;
@@ -41,8 +41,11 @@ impl kv::Host for Guest {
 }
 
 fn begin(guest: &mut Guest, key: String) -> Result<KvKey, Fault> {
+    guest.call.used.host_calls += 1;
     services(guest)?;
-    charge(&mut guest.call.requests.kv, KV_CALLS_MAX, "kv")?;
+    guest.call.grants.check_kv()?;
+    let max = guest.limits().kv_calls;
+    charge(&mut guest.call.requests.kv, max, "kv")?;
     if key.is_empty() || key.len() > KV_KEY_BYTES_MAX {
         return Err(fault("invalid", format!("a key has 1 to {KV_KEY_BYTES_MAX} bytes, not {}", key.len())));
     }

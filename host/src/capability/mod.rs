@@ -41,10 +41,10 @@ fn services(guest: &Guest) -> Result<Arc<dyn Services>, contract::types::Fault> 
 
 /// Counts one more request of a call.
 fn charge(count: &mut u32, max: u32, what: &str) -> Result<(), contract::types::Fault> {
-    *count += 1;
-    if *count > max {
+    if *count >= max {
         return Err(fault("over-limit", format!("a call makes at most {max} requests of `{what}`")));
     }
+    *count += 1;
     Ok(())
 }
 

@@ -47,7 +47,8 @@ impl run::Host for Guest {
     }
 }
 
-fn in_step(guest: &Guest) -> Result<(), Fault> {
+fn in_step(guest: &mut Guest) -> Result<(), Fault> {
+    guest.call.used.host_calls += 1;
     match guest.call.kind {
         CallKind::Node => Ok(()),
         CallKind::Trigger => Err(fault("invalid", "a trigger has no run yet")),

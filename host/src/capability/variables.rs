@@ -26,7 +26,8 @@ impl variables::Host for Guest {
     }
 }
 
-fn resolve(guest: &Guest, template: String, own_scope: Option<Json>) -> Result<Json, Fault> {
+fn resolve(guest: &mut Guest, template: String, own_scope: Option<Json>) -> Result<Json, Fault> {
+    guest.call.used.host_calls += 1;
     match (guest.call.kind, &guest.call.scope) {
         (CallKind::Node, Some(scope)) => {
             let template = Json::parse(template).map_err(|error| fault("invalid", format!("the template is {error}")))?;

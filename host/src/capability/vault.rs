@@ -17,8 +17,8 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::limits::{SECRET_BYTES_MAX, SECRET_GUESSERS_MAX, SECRET_GUESSES_A_MINUTE_MAX};
-use crate::plugin::SecretSource;
+use crate::limits::{SECRET_BYTES_MAX, SECRET_GUESSERS_MAX, SECRET_GUESSES_A_MINUTE_MAX, SECRET_HOSTS_MAX};
+use crate::plugin::{HostPattern, SecretSource};
 use crate::store::{SealedSecret, Store};
 
 const KEY_BYTES: usize = 32;
@@ -30,6 +30,8 @@ pub struct Vault {
     store: Store,
     /// Secrets that were opened before.
     open: RwLock<HashMap<Box<str>, Zeroizing<Vec<u8>>>>,
+    /// Where those may be sent that were asked for before.
+    destinations: RwLock<HashMap<Box<str>, Vec<HostPattern>>>,
     /// Wrong guesses by secret and address.
     guesses: Mutex<HashMap<Guesser, Guesses>>,
 }
@@ -50,6 +52,9 @@ pub enum VaultError {
     /// The value is empty or too long.
     #[error("a secret has 1 to {SECRET_BYTES_MAX} bytes")]
     Size,
+    /// Too many servers.
+    #[error("a secret may be sent to at most {SECRET_HOSTS_MAX} servers")]
+    Hosts,
     /// The master key cannot be read or written.
     #[error("the master key {0}: {1}")]
     MasterKey(String, std::io::Error),
@@ -72,7 +77,7 @@ impl Vault {
             Some(text) => read_key(&text, "WEFT_MASTER_KEY")?,
             None => key_file(&data.join("master.key"))?,
         };
-        Ok(Self { master, store, open: RwLock::default(), guesses: Mutex::default() })
+        Ok(Self { master, store, open: RwLock::default(), destinations: RwLock::default(), guesses: Mutex::default() })
     }
 
     /// A key for another purpose, which the master key determines and does not follow from it.
@@ -88,25 +93,51 @@ impl Vault {
         if value.is_empty() || value.len() > SECRET_BYTES_MAX {
             return Err(VaultError::Size);
         }
-        let version = self.store.secret(name)?.map_or(0, |old| old.version) + 1;
+        let old = self.store.secret(name)?;
+        let version = old.as_ref().map_or(0, |old| old.version) + 1;
+        // Who may get the old value may get the new one.
+        let hosts = old.map(|old| old.hosts).unwrap_or_default();
         let data_key = Zeroizing::new(random::<KEY_BYTES>());
-        let bound = bound_to(name, version);
+        let bound = bound_to(name, version, &hosts);
         let secret = SealedSecret {
             name: name.into(),
             version,
             set_ms: now_ms,
             sealed_key: seal(&self.master, &*data_key, &bound),
             sealed_value: seal(&data_key, value, &bound),
+            hosts,
         };
         self.store.put_secret(&secret).await?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.forget(name);
         Ok(version)
+    }
+
+    /// Says to which servers a secret may be sent from now on, and to no others. False: there is no such secret.
+    pub async fn allow(&self, name: &str, hosts: &[HostPattern]) -> Result<bool, VaultError> {
+        if hosts.len() > SECRET_HOSTS_MAX {
+            return Err(VaultError::Hosts);
+        }
+        let Some(old) = self.store.secret(name)? else { return Ok(false) };
+        let value = self.unseal(&old)?;
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let data_key = Zeroizing::new(random::<KEY_BYTES>());
+        // Sealed with the value, so that nobody who only writes to the disk sends a secret elsewhere.
+        let bound = bound_to(name, old.version, &hosts);
+        let (sealed_key, sealed_value) = (seal(&self.master, &*data_key, &bound), seal(&data_key, &value, &bound));
+        self.store.put_secret(&SealedSecret { sealed_key, sealed_value, hosts, ..old }).await?;
+        self.forget(name);
+        Ok(true)
+    }
+
+    fn forget(&self, name: &str) {
+        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.destinations.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Removes a secret. False: there was none.
     pub async fn remove(&self, name: &str) -> Result<bool, VaultError> {
         let removed = self.store.remove_secret(name).await?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.forget(name);
         Ok(removed)
     }
 
@@ -121,7 +152,7 @@ impl Vault {
     }
 
     fn unseal(&self, secret: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let bound = bound_to(&secret.name, secret.version);
+        let bound = bound_to(&secret.name, secret.version, &secret.hosts);
         let opened = open(&self.master, &secret.sealed_key, &bound)
             .and_then(|key| <[u8; KEY_BYTES]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
             .and_then(|key| open(&key, &secret.sealed_value, &bound));
@@ -149,6 +180,18 @@ impl SecretSource for Vault {
                 None
             }
         }
+    }
+
+    fn destinations(&self, name: &str) -> Vec<HostPattern> {
+        if let Some(known) = self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return known.clone();
+        }
+        // One that cannot be opened may have been changed on disk, and goes nowhere.
+        let sealed = self.store.secret(name).ok().flatten().filter(|secret| self.unseal(secret).is_ok());
+        let hosts: Vec<HostPattern> =
+            sealed.map(|secret| secret.hosts.iter().filter_map(|host| host.parse().ok()).collect()).unwrap_or_default();
+        self.destinations.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), hosts.clone());
+        hosts
     }
 
     fn may_guess(&self, name: &str, remote_address: Option<&str>) -> bool {
@@ -183,8 +226,8 @@ fn check_name(name: &str) -> Result<(), VaultError> {
     if good { Ok(()) } else { Err(VaultError::Name(name.to_owned())) }
 }
 
-fn bound_to(name: &str, version: u32) -> Vec<u8> {
-    [b"weft-secret\0", name.as_bytes(), b"\0", &version.to_be_bytes()].concat()
+fn bound_to(name: &str, version: u32, hosts: &[String]) -> Vec<u8> {
+    [b"weft-secret\0", name.as_bytes(), b"\0", &version.to_be_bytes(), hosts.join("\0").as_bytes()].concat()
 }
 
 fn random<const N: usize>() -> [u8; N] {

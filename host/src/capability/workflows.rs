@@ -10,10 +10,12 @@ use crate::workflow::{Json, Key};
 
 impl workflows::Host for Guest {
     fn start(&mut self, workflow: String, context: String) -> Result<String, Fault> {
+        self.call.used.host_calls += 1;
         let services = services(self)?;
         if self.call.kind == CallKind::Trigger {
             return Err(fault("invalid", "a trigger starts runs by its reaction"));
         }
+        self.call.grants.check_start(&workflow)?;
         if self.call.effects.staged.starts.len() >= STARTS_MAX {
             return Err(fault("over-limit", format!("a call starts at most {STARTS_MAX} runs")));
         }

@@ -16,7 +16,14 @@ pub(super) enum Secret {
         /// What workflows call it: `{{$secrets.NAME}}`.
         name: String,
     },
-    /// List the names of secrets.
+    /// Say to which servers a secret may be sent; those that were allowed before are replaced. Without any it goes nowhere.
+    Allow {
+        /// Its name.
+        name: String,
+        /// `api.example.org`, `*.example.org`, `127.0.0.1:8080`.
+        hosts: Vec<String>,
+    },
+    /// List the names of secrets, and where each may be sent.
     List,
     /// Remove a secret.
     Remove {
@@ -39,13 +46,26 @@ pub(super) async fn run(verb: Secret, client: &Client) -> Result<(), Failure> {
                 println!("{name}: version {}", print::text(&set, "version"));
             }
         }
+        Secret::Allow { name, hosts } => {
+            let body = serde_json::json!({ "hosts": hosts }).to_string();
+            let allowed = client.send(Method::PUT, &format!("/secrets/{}/hosts", segment(&name)), body.into()).await?;
+            if client.json {
+                print::json(&allowed);
+            } else {
+                println!("{name}: may be sent to {}", allowed["hosts"]);
+            }
+        }
         Secret::List => {
             let page = client.get("/secrets").await?;
             if client.json {
                 print::json(&page);
             } else {
-                let rows = print::items(&page).map(|secret| ["name", "version", "set_at"].map(|name| print::text(secret, name)));
-                print::table(["secret", "version", "set"], rows.collect(), "no secrets");
+                let rows = print::items(&page).map(|secret| {
+                    let hosts = secret["hosts"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
+                    let [name, version, set] = ["name", "version", "set_at"].map(|name| print::text(secret, name));
+                    [name, version, set, hosts.collect::<Vec<_>>().join(" ")]
+                });
+                print::table(["secret", "version", "set", "may be sent to"], rows.collect(), "no secrets");
             }
         }
         Secret::Remove { name } => {

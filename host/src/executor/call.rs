@@ -13,7 +13,7 @@ use super::components::{NodeAnswer, NodeCall};
 use super::program::Program;
 use super::scope::{ConfigScope, Snapshot};
 use super::services::{Intent, StepServices};
-use crate::limits::{CONFIG_BYTES_MAX, STEP_WALL_MS_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, STEP_WALL_MS_CEILING};
 use crate::plugin::exports::nodes;
 use crate::plugin::{CallContext, Instance};
 use crate::run::{ActivationId, Called, Effects, Event, Failure, Outcome, RunId, SecretUse, Staged, State, backoff_ms};
@@ -80,7 +80,6 @@ impl Executor {
             Arc::new(StepServices {
                 executor: self.clone(),
                 program: program.clone(),
-                binding: binding.clone(),
                 stack: frame.stack.clone(),
                 activation: id,
                 attempt,
@@ -114,7 +113,7 @@ impl Executor {
             ..CallContext::default()
         };
         let event = event.map(|event| (activation.state.clone(), event));
-        let limit_ms = step.call_timeout_ms.unwrap_or(STEP_WALL_MS_MAX).min(STEP_WALL_MS_MAX);
+        let limit_ms = step.call_timeout_ms.unwrap_or(STEP_WALL_MS_CEILING);
         Some(Prepared {
             activation: id,
             step: activation.step,
@@ -161,6 +160,7 @@ impl Executor {
             effects,
             log: context.log.lines,
             log_dropped: context.log.dropped,
+            used: context.used,
         };
         if let Outcome::Failed(failure) = &entry.outcome {
             let [a, b, c, d, e, f, g, h, ..] = self.clock.random();

@@ -8,7 +8,7 @@ use super::program::NodeBinding;
 use crate::digest::Digest;
 use crate::plugin::exports::nodes;
 use crate::plugin::{CallContext, Grants, Instance, Registry};
-use crate::run::{Event, Failure, Outcome};
+use crate::run::{Event, Failure, Outcome, Usage};
 use crate::workflow::Json;
 
 /// One call of a step's component.
@@ -47,27 +47,39 @@ pub trait Components: Send + Sync {
 
     /// What an operator lets a plugin do, now.
     fn grants(&self, plugin: &Digest) -> Arc<Grants>;
+
+    /// Counts what a plugin took outside of its calls.
+    fn count(&self, plugin: &Digest, used: Usage);
 }
 
 impl Components for Registry {
     fn call<'a>(&'a self, binding: &'a NodeBinding, call: NodeCall) -> BoxFuture<'a, NodeAnswer> {
         Box::pin(async move {
-            let NodeCall { call, event, context, instance, limit_ms } = call;
-            let instance = match (instance, self.get(&binding.digest)) {
-                (Some(instance), _) => Ok(instance),
-                (None, Some(plugin)) => self.instantiate(&plugin).await.map_err(Failure::from),
-                (None, None) => {
-                    let message = format!("`{}` ({}) is not installed", binding.plugin, binding.digest);
-                    Err(Failure::error("plugin-missing", message))
-                }
+            let NodeCall { call, event, mut context, instance, limit_ms } = call;
+            let Some(plugin) = self.get(&binding.digest) else {
+                let message = format!("`{}` ({}) is not installed", binding.plugin, binding.digest);
+                let outcome = Err(Failure::error("plugin-missing", message));
+                return NodeAnswer { outcome, is_broken: true, context, instance: None };
+            };
+            if let Err(failure) = plugin.admit() {
+                return NodeAnswer { outcome: Err(failure), is_broken: false, context, instance };
+            }
+            context.grants = plugin.grants();
+            let instance = match instance {
+                Some(instance) => Ok(instance),
+                None => self.instantiate(&plugin).await.map_err(Failure::from),
             };
             match instance {
                 Err(failure) => NodeAnswer { outcome: Err(failure), is_broken: true, context, instance: None },
-                Ok(mut instance) => match instance.call_node(call, event, context, limit_ms).await {
-                    (Ok(outcome), context) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
-                    // An instance that broke is gone.
-                    (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
-                },
+                Ok(mut instance) => {
+                    let (answered, context) = instance.call_node(call, event, context, limit_ms).await;
+                    plugin.count(&context, answered.is_err());
+                    match answered {
+                        Ok(outcome) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
+                        // An instance that broke is gone.
+                        Err(error) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
+                    }
+                }
             }
         })
     }
@@ -78,5 +90,11 @@ impl Components for Registry {
 
     fn grants(&self, plugin: &Digest) -> Arc<Grants> {
         self.get(plugin).map(|plugin| plugin.grants()).unwrap_or_default()
+    }
+
+    fn count(&self, plugin: &Digest, used: Usage) {
+        if let Some(plugin) = self.get(plugin) {
+            plugin.count(&CallContext { used, ..CallContext::default() }, false);
+        }
     }
 }

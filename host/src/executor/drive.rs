@@ -18,11 +18,11 @@ use super::scheduler::Slot;
 use super::services::Intent;
 use super::{Error, Executor, Finished, Outcome, done};
 use crate::capability::with_key;
-use crate::limits::{RUN_UNSTORED_ENTRIES_MAX, RUN_UNSTORED_MS_MAX};
-use crate::plugin::Instance;
+use crate::limits::{HTTP_REDIRECTS_MAX, RUN_UNSTORED_ENTRIES_MAX, RUN_UNSTORED_MS_MAX};
+use crate::plugin::{Instance, Sender};
 use crate::run::{
     Activation, ActivationId, Arrival, Command, Effects, Entry, Fault, Outcome as CallOutcome, Request, Response, State, Status,
-    check,
+    Usage, check,
 };
 use crate::store::{Change, CommitError, KeptSignal, Place, SignalName};
 use crate::workflow::Key;
@@ -303,11 +303,16 @@ impl Running {
         let digest = activation.map(|activation| self.program.node(activation.step).digest);
         let secrets = activation.and_then(|activation| activation.config.as_ref()).map(|(_, secrets)| secrets.clone());
         let key = activation.map(|activation| idempotency_key(self.unstored.head.id, &activation.path, 0)).unwrap_or_default();
-        let request = with_key(request, &key, wait, &secrets.unwrap_or_default());
+        let request = with_key(request, &key, wait);
         async move {
             let Some(digest) = digest else { return Err(Fault::new("invalid", "the step is over")) };
-            let grants = executor.components.grants(&digest);
-            executor.outbound.send(&grants, request?).await
+            let (grants, vault) = (executor.components.grants(&digest), Some(executor.vault.clone()));
+            let sender = Sender { grants, secrets: secrets.unwrap_or_default(), vault, redirects_max: HTTP_REDIRECTS_MAX };
+            let bytes_out = request.bytes();
+            let answered = executor.outbound.send(&sender, request).await;
+            let bytes_in = answered.as_ref().map_or(0, Response::bytes);
+            executor.components.count(&digest, Usage { http_calls: 1, bytes_in, bytes_out, ..Usage::default() });
+            answered
         }
     }
 

@@ -9,8 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Executor;
-use super::program::{NodeBinding, Program};
-use crate::plugin::Services;
+use super::program::Program;
+use crate::plugin::{Sender, Services};
 use crate::run::{ActivationId, Fault, KvKey, Request, Response, RunId, Seen};
 use crate::workflow::Key;
 
@@ -26,7 +26,6 @@ pub(super) struct Intent {
 pub(super) struct StepServices {
     pub(super) executor: Arc<Executor>,
     pub(super) program: Arc<Program>,
-    pub(super) binding: NodeBinding,
     pub(super) stack: Arc<[Key]>,
     pub(super) activation: ActivationId,
     pub(super) attempt: u32,
@@ -51,14 +50,13 @@ impl Services for StepServices {
         Ok(self.executor.new_id())
     }
 
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
+    fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
         Box::pin(async move {
-            let grants = self.executor.components.grants(&self.binding.digest);
-            self.executor.outbound.permit(&grants, &request)?;
+            self.executor.outbound.permit(&sender, &request)?;
             if !self.is_intended.swap(true, Ordering::AcqRel) {
                 self.intend().await?;
             }
-            self.executor.outbound.send(&grants, request).await
+            self.executor.outbound.send(&sender, request).await
         })
     }
 }
@@ -81,7 +79,6 @@ impl StepServices {
 /// The services of a trigger's call: it has no run yet, so nothing is stored before it reaches outside.
 pub(crate) struct TriggerServices {
     pub(crate) executor: Arc<Executor>,
-    pub(crate) digest: crate::digest::Digest,
 }
 
 impl Services for TriggerServices {
@@ -93,11 +90,8 @@ impl Services for TriggerServices {
         Err(Fault::new("invalid", "a trigger starts runs by its reaction"))
     }
 
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
-        Box::pin(async move {
-            let grants = self.executor.components.grants(&self.digest);
-            self.executor.outbound.send(&grants, request).await
-        })
+    fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
+        Box::pin(async move { self.executor.outbound.send(&sender, request).await })
     }
 }
 

@@ -162,7 +162,7 @@ impl From<InstallError> for Problem {
 impl From<VaultError> for Problem {
     fn from(error: VaultError) -> Self {
         match error {
-            VaultError::Name(_) | VaultError::Size => Self::bad_request(error.to_string()),
+            VaultError::Name(_) | VaultError::Size | VaultError::Hosts => Self::bad_request(error.to_string()),
             VaultError::Sealed(_) => Self::new(StatusCode::CONFLICT, "secret-sealed", error.to_string()),
             VaultError::Store(error) => error.into(),
             VaultError::MasterKey(..) | VaultError::MasterKeyForm(_) => Self::internal(&error),

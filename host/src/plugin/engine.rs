@@ -8,7 +8,7 @@ use std::time::Duration;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::limits::{
-    CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, INSTANCES_MAX, MEMORIES_PER_COMPONENT_MAX, STEP_MEMORY_BYTES_MAX,
+    CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, INSTANCES_MAX, MEMORIES_PER_COMPONENT_MAX, STEP_MEMORY_BYTES_CEILING,
     STEP_STACK_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
 };
 
@@ -61,7 +61,7 @@ fn config() -> Config {
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT_MAX)
         .max_memories_per_component(MEMORIES_PER_COMPONENT_MAX)
         .max_tables_per_component(TABLES_PER_COMPONENT_MAX)
-        .max_memory_size(STEP_MEMORY_BYTES_MAX)
+        .max_memory_size(STEP_MEMORY_BYTES_CEILING)
         .table_elements(STEP_TABLE_ELEMENTS_MAX)
         .max_component_instance_size(8 * 1024 * 1024)
         .max_core_instance_size(8 * 1024 * 1024)

@@ -1,205 +1,324 @@
-//! What an operator lets a plugin do with what it imports.
+//! What an operator lets a plugin do with what it imports. The one place where that is decided.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+use super::host_pattern::{HostPattern, HostPatternError};
+use super::limits::Limits;
+use crate::run::Fault;
 
 /// What a plugin may do. Without a grant it may do nothing outside its run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Grants {
-    /// Servers that it may send requests to.
+    /// Requests that it may send, by `http` and by `wasi:http`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub http: Vec<HostPattern>,
+    pub http: Vec<HttpGrant>,
+    /// Secrets that it may use, where a config names them for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretGrant>,
+    /// Workflows that it may start.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workflows: Vec<NamePattern>,
+    /// Whether it may keep values of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub kv: bool,
+    /// What it may take, where that differs from what every plugin may.
+    #[serde(default, skip_serializing_if = "Limits::is_nothing")]
+    pub limits: Limits,
+}
+
+/// What a secret is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretVerb {
+    /// To make a signature (`crypto.hmac`).
+    Sign,
+    /// To check a signature or what somebody claims to be the secret.
+    Verify,
+    /// To be sent to a server outside.
+    Send,
+}
+
+/// Requests to servers: `api.example.org`, or for some methods only, `GET,HEAD api.example.org`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HttpGrant {
+    /// In upper case; empty: all.
+    methods: Vec<String>,
+    /// Where to.
+    pub to: HostPattern,
+}
+
+/// Uses of secrets: `github`, or for some uses only, `verify github`, `sign,send acme-*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SecretGrant {
+    /// Empty: all.
+    verbs: Vec<SecretVerb>,
+    name: NamePattern,
+}
+
+/// Names: `orders`, `orders-*`, `*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NamePattern(String);
+
+/// Why a text grants nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// See there.
+    #[error(transparent)]
+    Host(#[from] HostPatternError),
+    /// It begins with what are no methods.
+    #[error("`{0}` is no list of HTTP methods: write `GET,POST api.example.org`, or only the host for all methods")]
+    Methods(String),
+    /// It begins with what are no uses.
+    #[error(
+        "`{0}` is no list of uses of a secret: write `sign`, `verify`, `send` with commas between, or only the name for all uses"
+    )]
+    Verbs(String),
+    /// Not a name.
+    #[error("`{0}` is no name: write letters, digits, `-` and `_`, and perhaps `*` at the end; `*` alone stands for all")]
+    Name(String),
 }
 
 impl Grants {
-    /// What a built-in plugin may do: send requests to every public server.
-    pub(super) fn built_in() -> Self {
-        Self { http: vec![HostPattern { host: Host::Any, port: Port::Any }] }
+    /// What a built-in plugin may do: whatever there is, but to private addresses only where that is granted.
+    pub fn everything() -> Self {
+        let any = NamePattern::any;
+        Self {
+            http: vec![HttpGrant { methods: Vec::new(), to: HostPattern::any() }],
+            secrets: vec![SecretGrant { verbs: Vec::new(), name: any() }],
+            workflows: vec![any()],
+            kv: true,
+            limits: Limits::default(),
+        }
     }
 
-    /// The grant under which a request to a server may be sent; none: it may not.
-    pub fn for_host(&self, host: &str, port: u16, is_default_port: bool) -> Option<&HostPattern> {
-        self.http.iter().find(|pattern| pattern.matches(host, port, is_default_port))
-    }
-}
-
-/// Which servers: `api.example.org`, `*.example.org`, `*`, `10.0.0.7`, each with `:8080` or `:*` behind it. Without a port it
-/// is the default one of `http` and `https`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct HostPattern {
-    host: Host,
-    port: Port,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
-    Any,
-    Name(String),
-    Below(String),
-    Address(IpAddr),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Port {
-    Default,
-    Any,
-    Number(u16),
-}
-
-/// Why a text does not say which servers.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "`{0}` is not the name of a host: write `api.example.org`, `*.example.org`, `*` or an address, and perhaps `:8080` or `:*`"
-)]
-pub struct HostPatternError(String);
-
-impl HostPattern {
-    /// Whether it names one address: only then may the address be a private one.
-    pub fn names_address(&self) -> bool {
-        matches!(self.host, Host::Address(_))
+    /// The servers that a request may go to if it goes to this one; a fault: it may not be sent.
+    pub fn check_http(&self, method: &str, host: &str, port: u16, is_default_port: bool) -> Result<&HostPattern, Fault> {
+        let mut to_host = self.http.iter().filter(|grant| grant.to.matches(host, port, is_default_port)).peekable();
+        if to_host.peek().is_none() {
+            return Err(denied(format_args!("send requests to {host}:{port}"), format_args!("--http {host}:{port}")));
+        }
+        let named = to_host.clone().find(|grant| grant.allows(method) && grant.to.names_address());
+        let found = named.or_else(|| to_host.find(|grant| grant.allows(method)));
+        let missing = || denied(format_args!("send {method} to {host}:{port}"), format_args!("--http '{method} {host}:{port}'"));
+        found.map(|grant| &grant.to).ok_or_else(missing)
     }
 
-    fn matches(&self, host: &str, port: u16, is_default_port: bool) -> bool {
-        let port_fits = match self.port {
-            Port::Default => is_default_port,
-            Port::Any => true,
-            Port::Number(number) => number == port,
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        port_fits
-            && match &self.host {
-                Host::Any => true,
-                Host::Name(name) => name.eq_ignore_ascii_case(host),
-                Host::Below(name) => {
-                    let host = host.to_ascii_lowercase();
-                    host.strip_suffix(name.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
-                }
-                Host::Address(address) => host.parse::<IpAddr>().is_ok_and(|host| host.to_canonical() == *address),
-            }
+    /// Whether a secret may be used so, where a config names it.
+    pub fn check_secret(&self, name: &str, verb: SecretVerb) -> Result<(), Fault> {
+        let fits = |grant: &SecretGrant| grant.name.matches(name) && (grant.verbs.is_empty() || grant.verbs.contains(&verb));
+        let verb = verb.as_str();
+        let missing = || denied(format_args!("{verb} with the secret `{name}`"), format_args!("--secret '{verb} {name}'"));
+        if self.secrets.iter().any(fits) { Ok(()) } else { Err(missing()) }
+    }
+
+    /// Whether a workflow may be started.
+    pub fn check_start(&self, workflow: &str) -> Result<(), Fault> {
+        let missing = || denied(format_args!("start the workflow `{workflow}`"), format_args!("--workflow {workflow}"));
+        if self.workflows.iter().any(|pattern| pattern.matches(workflow)) { Ok(()) } else { Err(missing()) }
+    }
+
+    /// Whether values of the plugin's own may be read and written.
+    pub fn check_kv(&self) -> Result<(), Fault> {
+        if self.kv { Ok(()) } else { Err(denied(format_args!("keep values of its own"), format_args!("--kv"))) }
     }
 }
 
-impl FromStr for HostPattern {
-    type Err = HostPatternError;
+fn denied(what: fmt::Arguments<'_>, how: fmt::Arguments<'_>) -> Fault {
+    Fault::new("denied", format!("no grant lets this plugin {what}: `weft plugin grant NAME --add {how}` gives one"))
+}
 
-    fn from_str(text: &str) -> Result<Self, HostPatternError> {
-        let fail = || HostPatternError(text.to_owned());
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or_else(fail)?)),
-            None => match text.rsplit_once(':') {
-                // An IPv6 address without a port has several colons.
-                Some((host, port)) if !host.contains(':') => (host, Some(port)),
-                _ => (text, None),
-            },
-        };
-        let port = match port {
-            None => Port::Default,
-            Some("*") => Port::Any,
-            Some(number) => Port::Number(number.parse().map_err(|_| fail())?),
-        };
-        let is_name = |name: &str| {
-            let label = |label: &str| {
-                !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-            };
-            name.len() <= 253 && name.split('.').all(label)
-        };
-        let host = match (host, host.parse::<IpAddr>()) {
-            (_, Ok(address)) => Host::Address(address.to_canonical()),
-            ("*", _) => Host::Any,
-            (host, _) => match host.strip_prefix("*.") {
-                Some(name) if is_name(name) => Host::Below(name.to_ascii_lowercase()),
-                None if is_name(host) => Host::Name(host.to_ascii_lowercase()),
-                _ => return Err(fail()),
-            },
-        };
-        Ok(Self { host, port })
+impl SecretVerb {
+    const ALL: [Self; 3] = [Self::Sign, Self::Verify, Self::Send];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sign => "sign",
+            Self::Verify => "verify",
+            Self::Send => "send",
+        }
     }
 }
 
-impl TryFrom<String> for HostPattern {
-    type Error = HostPatternError;
-
-    fn try_from(text: String) -> Result<Self, HostPatternError> {
-        text.parse()
+impl HttpGrant {
+    fn allows(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|allowed| allowed == method)
     }
 }
 
-impl From<HostPattern> for String {
-    fn from(pattern: HostPattern) -> Self {
-        pattern.to_string()
+impl NamePattern {
+    fn any() -> Self {
+        Self("*".into())
+    }
+
+    fn matches(&self, name: &str) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(beginning) => name.starts_with(beginning),
+            None => self.0 == name,
+        }
     }
 }
 
-impl fmt::Display for HostPattern {
+/// What stands before the last space, and what behind it.
+fn restricted(text: &str) -> (Option<&str>, &str) {
+    match text.trim().rsplit_once(char::is_whitespace) {
+        Some((only, rest)) => (Some(only.trim()), rest),
+        None => (None, text.trim()),
+    }
+}
+
+impl FromStr for HttpGrant {
+    type Err = GrantError;
+
+    fn from_str(text: &str) -> Result<Self, GrantError> {
+        let (only, host) = restricted(text);
+        let is_method = |method: &&str| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        let methods: Vec<&str> = only.into_iter().flat_map(|only| only.split(',').map(str::trim)).collect();
+        if !methods.iter().all(is_method) {
+            return Err(GrantError::Methods(only.unwrap_or_default().into()));
+        }
+        Ok(Self { methods: methods.into_iter().map(Into::into).collect(), to: host.parse()? })
+    }
+}
+
+impl FromStr for SecretGrant {
+    type Err = GrantError;
+
+    fn from_str(text: &str) -> Result<Self, GrantError> {
+        let (only, name) = restricted(text);
+        let read = |word: &str| SecretVerb::ALL.into_iter().find(|verb| verb.as_str() == word.trim());
+        let verbs: Option<Vec<SecretVerb>> = only.into_iter().flat_map(|only| only.split(',')).map(read).collect();
+        let verbs = verbs.ok_or_else(|| GrantError::Verbs(only.unwrap_or_default().into()))?;
+        Ok(Self { verbs, name: name.parse()? })
+    }
+}
+
+impl FromStr for NamePattern {
+    type Err = GrantError;
+
+    fn from_str(text: &str) -> Result<Self, GrantError> {
+        let name = text.strip_suffix('*').unwrap_or(text);
+        let good = !text.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        if good { Ok(Self(text.into())) } else { Err(GrantError::Name(text.into())) }
+    }
+}
+
+impl fmt::Display for HttpGrant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.host {
-            Host::Any => f.write_str("*")?,
-            Host::Name(name) => f.write_str(name)?,
-            Host::Below(name) => write!(f, "*.{name}")?,
-            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
-            Host::Address(address) => write!(f, "{address}")?,
+        if !self.methods.is_empty() {
+            write!(f, "{} ", self.methods.join(","))?;
         }
-        match self.port {
-            Port::Default => Ok(()),
-            Port::Any => f.write_str(":*"),
-            Port::Number(number) => write!(f, ":{number}"),
-        }
+        self.to.fmt(f)
     }
 }
+
+impl fmt::Display for SecretGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.verbs.is_empty() {
+            write!(f, "{} ", self.verbs.iter().map(|verb| verb.as_str()).collect::<Vec<_>>().join(","))?;
+        }
+        f.write_str(&self.name.0)
+    }
+}
+
+impl fmt::Display for NamePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// These stand as texts in JSON and on the command line.
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl TryFrom<String> for $name {
+            type Error = GrantError;
+
+            fn try_from(text: String) -> Result<Self, GrantError> {
+                text.parse()
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(grant: $name) -> Self {
+                grant.to_string()
+            }
+        }
+    )*};
+}
+
+as_text!(HttpGrant, SecretGrant, NamePattern);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn granted(patterns: &[&str], host: &str, port: u16, is_default_port: bool) -> bool {
-        let grants = Grants { http: patterns.iter().map(|pattern| pattern.parse().unwrap()).collect() };
-        grants.for_host(host, port, is_default_port).is_some()
+    fn grants(json: &str) -> Grants {
+        serde_json::from_str(json).unwrap()
     }
 
     #[test]
     fn nothing_is_granted_by_default() {
-        assert!(!granted(&[], "example.org", 443, true));
-    }
-
-    #[test]
-    fn names_and_ports_are_matched_exactly() {
-        assert!(granted(&["Example.org"], "example.ORG", 443, true));
-        assert!(!granted(&["example.org"], "example.org", 8443, false));
-        assert!(granted(&["example.org:8443"], "example.org", 8443, false));
-        assert!(granted(&["example.org:*"], "example.org", 1, false));
-        assert!(!granted(&["example.org"], "evil-example.org", 443, true));
-        assert!(!granted(&["example.org"], "example.org.evil", 443, true));
-    }
-
-    #[test]
-    fn a_star_stands_for_names_below() {
-        assert!(granted(&["*.example.org"], "a.b.example.org", 80, true));
-        for other in ["example.org", ".example.org", "badexample.org", "example.org.evil"] {
-            assert!(!granted(&["*.example.org"], other, 80, true), "{other}");
+        let none = grants("{}");
+        for denied in [
+            none.check_http("GET", "example.org", 443, true).err(),
+            none.check_secret("a", SecretVerb::Sign).err(),
+            none.check_start("a").err(),
+            none.check_kv().err(),
+        ] {
+            assert_eq!(&*denied.unwrap().code, "denied");
         }
     }
 
     #[test]
-    fn an_address_is_one_address_however_it_is_written() {
-        assert!(granted(&["127.0.0.1:80"], "127.0.0.1", 80, true));
-        assert!(granted(&["[::1]"], "[::1]", 80, true));
-        assert!(granted(&["127.0.0.1"], "[::ffff:127.0.0.1]", 80, true));
-        assert!(!granted(&["127.0.0.1"], "127.0.0.2", 80, true));
+    fn methods_narrow_a_grant_of_requests() {
+        let some = grants(r#"{"http": ["GET,HEAD example.org", "other.example:8080"]}"#);
+        let allowed = |method, host, port| some.check_http(method, host, port, port == 443).is_ok();
+        assert!(allowed("GET", "example.org", 443) && allowed("HEAD", "example.org", 443));
+        assert!(!allowed("POST", "example.org", 443) && !allowed("GET", "example.org", 8080));
+        assert!(allowed("DELETE", "other.example", 8080));
+        let said = some.check_http("POST", "example.org", 443, true).unwrap_err().message;
+        assert!(said.contains("--http 'POST example.org:443'"), "{said}");
     }
 
     #[test]
-    fn patterns_read_back_and_others_are_refused() {
-        for text in ["*", "*:*", "*.example.org", "example.org:8080", "10.0.0.7", "[::1]:8080", "[fd00::1]"] {
-            assert_eq!(text.parse::<HostPattern>().unwrap().to_string(), text);
+    fn uses_narrow_a_grant_of_secrets() {
+        let some = grants(r#"{"secrets": ["verify github", "sign,send acme-*"]}"#);
+        let allowed = |name, verb| some.check_secret(name, verb).is_ok();
+        assert!(allowed("github", SecretVerb::Verify) && !allowed("github", SecretVerb::Send));
+        assert!(allowed("acme-key", SecretVerb::Send) && !allowed("acme-key", SecretVerb::Verify));
+        assert!(!allowed("other", SecretVerb::Sign));
+    }
+
+    #[test]
+    fn names_are_exact_or_begin_so() {
+        let some = grants(r#"{"workflows": ["orders", "mail-*"]}"#);
+        for (name, allowed) in
+            [("orders", true), ("orders-2", false), ("order", false), ("mail-", true), ("mail-a", true), ("mai", false)]
+        {
+            assert_eq!(some.check_start(name).is_ok(), allowed, "{name}");
         }
-        for text in ["", "a b", "http://x", "x/y", "x:port", "*.", "a.*.b", "x..y", "[::1]x"] {
-            assert!(text.parse::<HostPattern>().is_err(), "{text}");
+    }
+
+    #[test]
+    fn texts_read_back_and_others_are_refused() {
+        for text in ["example.org", "GET,POST *.example.org:8443", "PATCH *:*"] {
+            assert_eq!(text.parse::<HttpGrant>().unwrap().to_string(), text);
+        }
+        for text in ["get example.org", "GET, example.org", "", "GET http://x", "GET POST"] {
+            let read = text.parse::<HttpGrant>();
+            // `POST` is the name of a host, too.
+            assert!(read.is_err() || text == "GET POST", "{text}");
+        }
+        for text in ["github", "verify github", "sign,verify,send *"] {
+            assert_eq!(text.parse::<SecretGrant>().unwrap().to_string(), text);
+        }
+        for text in ["read github", "", "a*b", "a b c"] {
+            assert!(text.parse::<SecretGrant>().is_err(), "{text}");
         }
     }
 }

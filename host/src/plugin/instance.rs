@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -15,9 +16,10 @@ use super::bindings::weft::plugin::types;
 use super::convert;
 use super::description::Description;
 use super::engine::Engine;
-use super::sandbox::{CallContext, CallKind, Exceeded, Guest};
+use super::limits::CallLimits;
+use super::sandbox::{CallContext, CallKind, Exceeded, Guest, HostMemory};
 use crate::digest::Digest;
-use crate::limits::{DESCRIBE_WALL_MS_MAX, INSTANCES_MAX, STEP_CPU_MS_MAX, STEP_MEMORY_BYTES_MAX, STEP_WALL_MS_MAX};
+use crate::limits::{DESCRIBE_WALL_MS_MAX, INSTANCES_MAX};
 use crate::run::{Event, Failure, Outcome};
 use crate::workflow::Json;
 
@@ -28,11 +30,14 @@ pub enum CallError {
     #[error("the plugin broke off: {0}")]
     Trapped(String),
     /// It wanted more memory than it may have.
-    #[error("the plugin wanted more than {} MiB of memory", STEP_MEMORY_BYTES_MAX / 1024 / 1024)]
-    OutOfMemory,
+    #[error("the plugin wanted more than {0} MiB of memory")]
+    OutOfMemory(usize),
+    /// The plugins of this host together want more memory than they may have.
+    #[error("all plugins together have as much memory as this host gives them; try again in a moment")]
+    HostOutOfMemory,
     /// It computed longer than it may.
-    #[error("the plugin computed for more than {STEP_CPU_MS_MAX} ms")]
-    OutOfCpu,
+    #[error("the plugin computed for more than {0} ms")]
+    OutOfCpu(u64),
     /// It took longer than it may, waiting included.
     #[error("the plugin did not answer within {0} ms")]
     TimedOut(u64),
@@ -45,14 +50,16 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let code = match error {
             CallError::Trapped(_) => "trapped",
-            CallError::OutOfMemory => "memory-limit",
-            CallError::OutOfCpu => "cpu-limit",
+            CallError::OutOfMemory(_) => "memory-limit",
+            CallError::HostOutOfMemory => "unavailable",
+            CallError::OutOfCpu(_) => "cpu-limit",
             CallError::TimedOut(_) => "timed-out",
             CallError::Host(_) => "internal",
         };
         match error {
             // Another time it may be quicker.
             CallError::TimedOut(_) => Self { transient: true, ..Self::timed_out(error.to_string()) },
+            CallError::HostOutOfMemory => Self { transient: true, ..Self::error(code, error.to_string()) },
             _ => Self::error(code, error.to_string()),
         }
     }
@@ -63,6 +70,7 @@ pub struct Factory {
     engine: Engine,
     linker: Linker<Guest>,
     permits: Arc<Semaphore>,
+    memory: HostMemory,
 }
 
 /// A component that can be instantiated.
@@ -100,7 +108,8 @@ impl Factory {
         let mut linker = Linker::new(engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         link(&mut linker)?;
-        Ok(Self { engine, linker, permits: Arc::new(Semaphore::new(INSTANCES_MAX as usize)) })
+        let permits = Arc::new(Semaphore::new(INSTANCES_MAX as usize));
+        Ok(Self { engine, linker, permits, memory: HostMemory::default() })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -127,13 +136,12 @@ impl Factory {
         self.permits.available_permits() == 0
     }
 
-    /// A fresh instance. Waits while too many are alive.
-    pub async fn instantiate(&self, loaded: &Arc<Loaded>) -> Result<Instance, CallError> {
+    /// A fresh instance, whose calls may take so much. Waits while too many are alive.
+    pub async fn instantiate(&self, loaded: &Arc<Loaded>, limits: CallLimits) -> Result<Instance, CallError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|error| CallError::Host(error.to_string()))?;
-        let mut store = Guest::store(&self.engine);
-        let limit_ms = STEP_WALL_MS_MAX;
-        let made = guarded(limit_ms, loaded.pre.instantiate_async(&mut store)).await;
-        let instance = made.map_err(|error| verdict(error, &store, limit_ms))?;
+        let mut store = Guest::store(&self.engine, limits, self.memory.clone());
+        let made = guarded(limits.wall_ms, loaded.pre.instantiate_async(&mut store)).await.0;
+        let instance = made.map_err(|error| verdict(error, &store, limits.wall_ms))?;
         Ok(Instance { store, instance, loaded: loaded.clone(), execute: None, nodes: None, triggers: None, _permit: permit })
     }
 }
@@ -208,7 +216,8 @@ impl Instance {
             };
             Ok((info, nodes, triggers))
         })
-        .await;
+        .await
+        .0;
         let (info, nodes, triggers) = answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))?;
         Ok(convert::description(info, nodes, triggers))
     }
@@ -229,7 +238,8 @@ impl Instance {
                 _ => Ok(Vec::new()),
             }
         })
-        .await;
+        .await
+        .0;
         answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))
     }
 
@@ -241,6 +251,7 @@ impl Instance {
         context: CallContext,
         limit_ms: u64,
     ) -> Called<Result<Outcome, Failure>> {
+        let limit_ms = limit_ms.min(self.limits().wall_ms);
         let answered = match event {
             None => match self.load_execute() {
                 Ok(execute) => {
@@ -275,14 +286,15 @@ impl Instance {
         event: &triggers::Event,
         context: CallContext,
     ) -> Called<Result<triggers::Reaction, types::Failure>> {
+        let limit_ms = self.limits().wall_ms;
         let fire = match self.load_fire() {
             Ok(fire) => fire,
             Err(error) => return (Err(error), context),
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answer = fire.call_async(&mut self.store, (call, event));
-        let answered = guarded(STEP_WALL_MS_MAX, async { answer.await.map(|(answer,)| answer) }).await;
-        self.finish(answered, STEP_WALL_MS_MAX)
+        let answered = guarded(limit_ms, async { answer.await.map(|(answer,)| answer) }).await;
+        self.finish(answered, limit_ms)
     }
 
     /// Asks a trigger what to subscribe to.
@@ -291,13 +303,14 @@ impl Instance {
         call: &triggers::Call,
         context: CallContext,
     ) -> Called<Result<Vec<triggers::Subscription>, types::Failure>> {
+        let limit_ms = self.limits().wall_ms;
         let triggers = match self.load_triggers() {
             Ok(()) => self.triggers.as_ref().expect("just loaded"),
             Err(error) => return (Err(error), context),
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
-        let answered = guarded(STEP_WALL_MS_MAX, triggers.call_subscribe(&mut self.store, call)).await;
-        self.finish(answered, STEP_WALL_MS_MAX)
+        let answered = guarded(limit_ms, triggers.call_subscribe(&mut self.store, call)).await;
+        self.finish(answered, limit_ms)
     }
 
     /// Asks a trigger what to tell whoever waited for a run.
@@ -307,18 +320,26 @@ impl Instance {
         run: &triggers::FinishedRun,
         context: CallContext,
     ) -> Called<Result<triggers::Settlement, types::Failure>> {
+        let limit_ms = self.limits().wall_ms;
         let triggers = match self.load_triggers() {
             Ok(()) => self.triggers.as_ref().expect("just loaded"),
             Err(error) => return (Err(error), context),
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
-        let answered = guarded(STEP_WALL_MS_MAX, triggers.call_settle(&mut self.store, call, run)).await;
-        self.finish(answered, STEP_WALL_MS_MAX)
+        let answered = guarded(limit_ms, triggers.call_settle(&mut self.store, call, run)).await;
+        self.finish(answered, limit_ms)
     }
 
-    fn finish<T>(&mut self, answered: Result<T, Stopped>, limit_ms: u64) -> Called<T> {
+    /// What a call of it may take.
+    pub fn limits(&self) -> &CallLimits {
+        self.store.data().limits()
+    }
+
+    fn finish<T>(&mut self, (answered, cpu): (Result<T, Stopped>, Duration), limit_ms: u64) -> Called<T> {
         let answered = answered.map_err(|error| verdict(error, &self.store, limit_ms));
-        (answered, self.store.data_mut().finish())
+        let mut call = self.store.data_mut().finish();
+        call.used.cpu_us = u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX);
+        (answered, call)
     }
 }
 
@@ -332,25 +353,41 @@ enum Stopped {
     Panicked(String),
 }
 
-/// Waits for a call, but not longer than its deadline. A panic of the host stays within the call.
-async fn guarded<T>(limit_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
-    let call = AssertUnwindSafe(call).catch_unwind();
-    match tokio::time::timeout(Duration::from_millis(limit_ms), call).await {
+/// Waits for a call, but not longer than its deadline, and says how much it computed. A panic of the host stays within the call.
+async fn guarded<T>(limit_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> (Result<T, Stopped>, Duration) {
+    let cpu_ns = AtomicU64::new(0);
+    let mut call = std::pin::pin!(AssertUnwindSafe(call).catch_unwind());
+    let metered = std::future::poll_fn(|context| {
+        let began = thread_cpu();
+        let polled = call.as_mut().poll(context);
+        let took = thread_cpu().saturating_sub(began).as_nanos();
+        cpu_ns.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
+        polled
+    });
+    let answered = match tokio::time::timeout(Duration::from_millis(limit_ms), metered).await {
         Ok(Ok(answer)) => answer.map_err(Stopped::Guest),
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref().cloned());
             Err(Stopped::Panicked(text.unwrap_or_default()))
         }
         Err(_) => Err(Stopped::TimedOut),
-    }
+    };
+    (answered, Duration::from_nanos(cpu_ns.into_inner()))
+}
+
+/// What this thread has computed.
+fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 fn verdict(stopped: Stopped, store: &Store<Guest>, limit_ms: u64) -> CallError {
     match (stopped, store.data().exceeded()) {
         (Stopped::TimedOut, _) => CallError::TimedOut(limit_ms),
         (Stopped::Panicked(text), _) => CallError::Host(text),
-        (Stopped::Guest(_), Exceeded::Memory) => CallError::OutOfMemory,
-        (Stopped::Guest(_), Exceeded::Cpu) => CallError::OutOfCpu,
+        (Stopped::Guest(_), Exceeded::Memory) => CallError::OutOfMemory(store.data().limits().memory_bytes / 1024 / 1024),
+        (Stopped::Guest(_), Exceeded::HostMemory) => CallError::HostOutOfMemory,
+        (Stopped::Guest(_), Exceeded::Cpu) => CallError::OutOfCpu(store.data().limits().cpu_ms),
         (Stopped::Guest(_), Exceeded::Table) => CallError::Trapped("it wanted too large a table".into()),
         (Stopped::Guest(error), Exceeded::Nothing) => CallError::Trapped(trap_text(&error)),
     }

@@ -11,7 +11,11 @@ use super::description::{Description, NodeType, TriggerType};
 use super::grants::Grants;
 use super::inspect::{Facts, Refusal, admit, inspect};
 use super::instance::{CallError, Factory, Instance, Loaded};
+use super::limits::CallLimits;
+use super::meter::Meter;
+use super::sandbox::CallContext;
 use crate::digest::Digest;
+use crate::run::Failure;
 use crate::workflow::{Schema, TypeRef};
 
 /// The vendor of the built-in plugins, whose types may be named by their short names.
@@ -29,6 +33,8 @@ pub struct Plugin {
     pub sees_run: bool,
     /// Whether it may ask for anything beyond its run.
     pub uses_services: bool,
+    /// What it has taken.
+    pub meter: Meter,
     /// What an operator lets it do.
     grants: ArcSwap<Grants>,
     loaded: Arc<Loaded>,
@@ -103,8 +109,9 @@ impl Plugin {
         let sees_run = facts.uses("variables") || facts.uses("run");
         let uses_services = ["http", "kv", "workflows"].iter().any(|interface| facts.uses(interface));
         let vendor = description.name.split('/').next();
-        let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::built_in() } else { Grants::default() };
-        Self { digest, description, facts, sees_run, uses_services, grants: ArcSwap::from_pointee(grants), loaded }
+        let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::everything() } else { Grants::default() };
+        let (meter, grants) = (Meter::default(), ArcSwap::from_pointee(grants));
+        Self { digest, description, facts, sees_run, uses_services, meter, grants, loaded }
     }
 
     /// What an operator lets it do, now.
@@ -115,6 +122,16 @@ impl Plugin {
     /// Lets it do this from now on, and nothing else. Calls that go on keep what they had.
     pub fn grant(&self, grants: Grants) {
         self.grants.store(Arc::new(grants));
+    }
+
+    /// Whether it may be called now; a failure: it has had what its budgets give.
+    pub fn admit(&self) -> Result<(), Failure> {
+        self.meter.admit(&self.grants.load().limits)
+    }
+
+    /// Counts what a call took.
+    pub fn count(&self, call: &CallContext, is_broken: bool) {
+        self.meter.count(&call.used, is_broken, &self.grants.load().limits);
     }
 
     /// A node type of this plugin.
@@ -168,7 +185,7 @@ impl Registry {
     pub async fn examine(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Plugin, ExamineError> {
         let (digest, facts, loaded) = self.load(bytes).await?;
         let loaded = Arc::new(loaded);
-        let mut instance = self.factory.instantiate(&loaded).await?;
+        let mut instance = self.factory.instantiate(&loaded, CallLimits::default()).await?;
         let description = instance.describe().await?.map_err(|problem| ExamineError::Description(vec![problem]))?;
         let problems = description.problems();
         if !problems.is_empty() {
@@ -284,7 +301,7 @@ impl Registry {
 
     /// A fresh instance of a plugin.
     pub async fn instantiate(&self, plugin: &Plugin) -> Result<Instance, CallError> {
-        self.factory.instantiate(&plugin.loaded).await
+        self.factory.instantiate(&plugin.loaded, plugin.grants.load().limits.of_call()).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! What one instance of a component has: its bounds, an empty WASI, and the call that it is carrying out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -12,12 +13,15 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, Was
 use zeroize::Zeroizing;
 
 use super::engine::Engine;
+use super::grants::Grants;
+use super::host_pattern::HostPattern;
+use super::limits::CallLimits;
 use crate::limits::{
-    CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, GUEST_CLOCK_RESOLUTION_MS, LOG_BYTES_MAX,
-    LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX, STEP_CPU_MS_MAX,
-    STEP_MEMORY_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+    CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, GUEST_CLOCK_RESOLUTION_MS, GUESTS_MEMORY_BYTES_MAX,
+    LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX,
+    SECRET_MASKED_BYTES_MIN, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
 };
-use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged};
+use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged, Usage};
 use crate::workflow::{Key, Scope};
 
 /// The data of one instance. Capabilities are functions of it.
@@ -25,6 +29,7 @@ pub struct Guest {
     /// What the call that is being carried out may use and has done.
     pub call: CallContext,
     bounds: Bounds,
+    limits: CallLimits,
     cpu_ticks: u64,
     table: ResourceTable,
     /// Made when the guest first uses it: many never do.
@@ -42,6 +47,8 @@ pub struct CallContext {
     pub workflow: Option<Key>,
     /// What requests to servers outside are told apart by.
     pub idempotency_key: Box<str>,
+    /// What its plugin may do.
+    pub grants: Arc<Grants>,
     /// Variables, for nodes.
     pub scope: Option<Arc<dyn Scope + Send + Sync>>,
     /// Texts in the config that stand for secrets.
@@ -54,12 +61,38 @@ pub struct CallContext {
     pub around: Staged,
     /// How many requests it made, by capability.
     pub requests: Requests,
+    /// What it took.
+    pub used: Usage,
     /// Who sent the request, for triggers.
     pub remote_address: Option<Box<str>>,
     /// What it did to its run and to the host.
     pub effects: Effects,
     /// What it logged.
     pub log: Log,
+}
+
+impl CallContext {
+    /// On whose behalf a request of this call is sent, which follows so many redirects.
+    pub fn sender(&self, redirects_max: u32) -> Sender {
+        Sender { grants: self.grants.clone(), secrets: self.secrets.clone(), vault: self.vault.clone(), redirects_max }
+    }
+
+    /// Takes the call's secrets out of its log, however they came there.
+    fn mask(&mut self) {
+        let Some(vault) = self.vault.as_ref().filter(|_| !self.log.lines.is_empty()) else { return };
+        for SecretUse { name, .. } in &self.secrets {
+            let Some(secret) = vault.reveal(name).filter(|secret| secret.len() >= SECRET_MASKED_BYTES_MIN) else { continue };
+            let Ok(secret) = str::from_utf8(&secret) else { continue };
+            for line in self.log.lines.iter_mut().filter(|line| line.message.contains(secret)) {
+                line.message = line.message.replace(secret, &masked(name)).into();
+            }
+        }
+    }
+}
+
+/// What stands in the place of a secret's value.
+pub fn masked(name: &str) -> String {
+    format!("[secret {name}]")
 }
 
 /// How many requests a call made.
@@ -80,7 +113,20 @@ pub trait Services: Send + Sync {
     fn start(&self, workflow: &Key) -> Result<RunId, Fault>;
 
     /// Sends a request to a server outside, where that is granted. What the call is about to do is durable before.
-    fn send(&self, request: Request) -> BoxFuture<'_, Result<Response, Fault>>;
+    fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>>;
+}
+
+/// On whose behalf a request is sent.
+#[derive(Clone, Default)]
+pub struct Sender {
+    /// What the plugin may do.
+    pub grants: Arc<Grants>,
+    /// Texts in the request that stand for secrets.
+    pub secrets: Vec<SecretUse>,
+    /// Where secrets are.
+    pub vault: Option<Arc<dyn SecretSource>>,
+    /// How many redirects are followed.
+    pub redirects_max: u32,
 }
 
 /// Whose call it is.
@@ -99,6 +145,9 @@ pub enum CallKind {
 pub trait SecretSource: Send + Sync {
     /// The secret with a name; none if there is none (any more).
     fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
+
+    /// The servers that the secret with a name may be sent to.
+    fn destinations(&self, name: &str) -> Vec<HostPattern>;
 
     /// Whether somebody at this address may still guess at this secret.
     fn may_guess(&self, name: &str, remote_address: Option<&str>) -> bool;
@@ -138,20 +187,34 @@ pub(super) enum Exceeded {
     #[default]
     Nothing,
     Memory,
+    /// All guests together have as much memory as they may.
+    HostMemory,
     Table,
     Cpu,
 }
 
-#[derive(Default)]
+/// The memory of all guests of a host, in bytes.
+pub(super) type HostMemory = Arc<AtomicUsize>;
+
 struct Bounds {
     exceeded: Exceeded,
     memory_bytes: usize,
+    memory_bytes_max: usize,
+    of_host: HostMemory,
+}
+
+impl Drop for Bounds {
+    fn drop(&mut self) {
+        self.of_host.fetch_sub(self.memory_bytes, Ordering::Relaxed);
+    }
 }
 
 impl Guest {
     /// A store for a new instance.
-    pub(super) fn store(engine: &Engine) -> Store<Self> {
-        let guest = Self { call: CallContext::default(), bounds: Bounds::default(), cpu_ticks: 0, table: table(), wasi: None };
+    pub(super) fn store(engine: &Engine, limits: CallLimits, of_host: HostMemory) -> Store<Self> {
+        let bounds = Bounds { exceeded: Exceeded::Nothing, memory_bytes: 0, memory_bytes_max: limits.memory_bytes, of_host };
+        let cpu_ticks_max = limits.cpu_ms / EPOCH_TICK_MS;
+        let guest = Self { call: CallContext::default(), bounds, limits, cpu_ticks: 0, table: table(), wasi: None };
         let mut store = Store::new(engine.wasmtime(), guest);
         store.limiter(|guest| &mut guest.bounds);
         store.set_hostcall_fuel(CALL_BYTES_MAX);
@@ -159,10 +222,10 @@ impl Guest {
         store.set_epoch_deadline(1);
         // Each tick that finds the guest computing counts, and lets other tasks go first. Waiting in the host costs at
         // most one tick, so the budget is one of CPU time.
-        store.epoch_deadline_callback(|mut store| {
+        store.epoch_deadline_callback(move |mut store| {
             let guest = store.data_mut();
             guest.cpu_ticks += 1;
-            if guest.cpu_ticks > STEP_CPU_MS_MAX / EPOCH_TICK_MS {
+            if guest.cpu_ticks > cpu_ticks_max {
                 guest.bounds.exceeded = Exceeded::Cpu;
                 return Ok(UpdateDeadline::Interrupt);
             }
@@ -180,6 +243,7 @@ impl Guest {
     /// What the call did, with what it wrote to its standard output and error as log lines.
     pub(super) fn finish(&mut self) -> CallContext {
         let mut call = std::mem::take(&mut self.call);
+        call.used.memory_bytes = self.bounds.memory_bytes as u64;
         if let Some((_, output)) = &self.wasi {
             let written = output.contents();
             if !written.is_empty() {
@@ -190,7 +254,13 @@ impl Guest {
                 self.wasi = None;
             }
         }
+        call.mask();
         call
+    }
+
+    /// What a call may take.
+    pub fn limits(&self) -> &CallLimits {
+        &self.limits
     }
 
     pub(super) fn exceeded(&self) -> Exceeded {
@@ -212,9 +282,15 @@ fn table() -> ResourceTable {
 impl ResourceLimiter for Bounds {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory_bytes + desired.saturating_sub(current);
-        if total > STEP_MEMORY_BYTES_MAX {
+        if total > self.memory_bytes_max {
             self.exceeded = Exceeded::Memory;
             return Err(wasmtime::Error::msg("memory limit"));
+        }
+        let more = total - self.memory_bytes;
+        if self.of_host.fetch_add(more, Ordering::Relaxed) + more > GUESTS_MEMORY_BYTES_MAX {
+            self.of_host.fetch_sub(more, Ordering::Relaxed);
+            self.exceeded = Exceeded::HostMemory;
+            return Err(wasmtime::Error::msg("memory limit of the host"));
         }
         self.memory_bytes = total;
         Ok(true)

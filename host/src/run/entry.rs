@@ -276,6 +276,50 @@ pub struct Called {
     /// How many log lines were dropped at the limit.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub log_dropped: u32,
+    /// What it took.
+    #[serde(default, skip_serializing_if = "Usage::is_nothing")]
+    pub used: Usage,
+}
+
+/// What a call took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Computing, in microseconds; the host's part of the call included.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub cpu_us: u32,
+    /// The most memory that its instance had, in bytes.
+    #[serde(skip_serializing_if = "is_zero_64")]
+    pub memory_bytes: u64,
+    /// Requests to the host, of every capability but `log`.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub host_calls: u32,
+    /// Of these, requests to servers outside.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub http_calls: u32,
+    /// Bytes received from servers outside.
+    #[serde(skip_serializing_if = "is_zero_64")]
+    pub bytes_in: u64,
+    /// Bytes sent to servers outside.
+    #[serde(skip_serializing_if = "is_zero_64")]
+    pub bytes_out: u64,
+}
+
+impl Usage {
+    /// Adds what another call of the same step took.
+    pub fn add(&mut self, other: &Self) {
+        self.cpu_us = self.cpu_us.saturating_add(other.cpu_us);
+        self.memory_bytes = self.memory_bytes.max(other.memory_bytes);
+        self.host_calls = self.host_calls.saturating_add(other.host_calls);
+        self.http_calls = self.http_calls.saturating_add(other.http_calls);
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A text that stands for a secret.
@@ -417,6 +461,13 @@ pub struct Response {
     pub body: Bytes,
 }
 
+impl Response {
+    /// How much was received, in bytes: header fields and the body.
+    pub fn bytes(&self) -> u64 {
+        (super::wait::header_bytes(&self.headers) + self.body.len()) as u64
+    }
+}
+
 /// A line that a component logged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
@@ -509,6 +560,10 @@ fn is_one(number: &u32) -> bool {
 }
 
 fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_zero_64(number: &u64) -> bool {
     *number == 0
 }
 

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::entry::{Arrival, Called, Decision, Effects, Entry, Failure, LogLine, Outcome, SecretUse, Status};
+use super::entry::{Arrival, Called, Decision, Effects, Entry, Failure, LogLine, Outcome, SecretUse, Status, Usage};
 use super::id::RunId;
 use super::wait::{Wait, WaitKind};
 use crate::workflow::Json;
@@ -67,6 +67,9 @@ pub struct ActivationView {
     /// How many lines were dropped at the limit.
     #[serde(skip_serializing_if = "is_zero")]
     pub log_dropped: u32,
+    /// What its calls took: together, and of memory the most.
+    #[serde(skip_serializing_if = "Usage::is_nothing")]
+    pub used: Usage,
     /// A call reached outside, and its answer is not there yet.
     #[serde(skip)]
     is_outside: bool,
@@ -207,6 +210,7 @@ impl View {
         step.calls += 1;
         step.log.extend(called.log.iter().cloned());
         step.log_dropped += called.log_dropped;
+        step.used.add(&called.used);
         let Effects { output, response, messages, started, .. } = &called.effects;
         step.run_output = output.as_ref().map(raw).or(step.run_output.take());
         step.messages.extend(messages.iter().cloned());
@@ -304,6 +308,7 @@ impl ActivationView {
             runs: Vec::new(),
             log: Vec::new(),
             log_dropped: 0,
+            used: Usage::default(),
             is_outside: false,
         }
     }
@@ -425,6 +430,7 @@ mod tests {
             effects: Effects::default(),
             log: Vec::new(),
             log_dropped: 0,
+            used: Usage::default(),
         }
     }
 

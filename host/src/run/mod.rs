@@ -13,7 +13,7 @@ mod wait;
 
 pub use entry::{
     Accepted, Arrival, BranchStart, Called, Decision, Effects, Entry, Failure, LogLevel, LogLine, Outcome, Parent, Reason, Rerun,
-    Response, SecretUse, Status,
+    Response, SecretUse, Status, Usage,
 };
 pub use feed::EntryView;
 pub use history::{ActivationView, FailureView, ResponseView, View, view};

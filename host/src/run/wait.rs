@@ -111,6 +111,18 @@ pub struct Request {
     pub timeout_ms: Option<u32>,
 }
 
+impl Request {
+    /// How much is sent, in bytes: the URL, header fields and the body.
+    pub fn bytes(&self) -> u64 {
+        (self.url.len() + header_bytes(&self.headers) + self.body.len()) as u64
+    }
+}
+
+/// The bytes of header fields.
+pub(super) fn header_bytes(headers: &[(Box<str>, Box<str>)]) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
+}
+
 /// Why a capability could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {

@@ -19,6 +19,9 @@ pub struct SealedSecret {
     pub sealed_key: Vec<u8>,
     /// The value, sealed with the data key.
     pub sealed_value: Vec<u8>,
+    /// The servers that it may be sent to, in the form of whoever checks them; sealed with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 impl Store {

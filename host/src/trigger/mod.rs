@@ -127,9 +127,10 @@ impl Triggers {
         let vault = (!secrets.is_empty()).then(|| self.executor.vault().clone());
         let digest = program.trigger.digest;
         let plugin = self.registry.get(&digest);
-        let services = TriggerServices { executor: self.executor.clone(), digest };
+        let services = TriggerServices { executor: self.executor.clone() };
         let uses_services = plugin.as_ref().is_some_and(|plugin| plugin.uses_services);
         CallContext {
+            grants: plugin.as_ref().map(|plugin| plugin.grants()).unwrap_or_default(),
             plugin: plugin.map(|plugin| plugin.description.name.as_str().into()).unwrap_or_default(),
             workflow: Some(program.plan.workflow.clone()),
             idempotency_key: call.idempotency_key.as_str().into(),

@@ -6,6 +6,8 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
+mod grant;
+
 use super::Failure;
 use super::client::Client;
 use super::print;
@@ -23,9 +25,11 @@ pub(super) enum Plugin {
     Grant {
         /// `vendor/name`.
         name: String,
-        /// A server that it may send requests to: `api.example.org`, `*.example.org`, `*`, `127.0.0.1:8080`. May be given again.
-        #[arg(long, value_name = "HOST", required = true)]
-        http: Vec<String>,
+        /// Keep what was granted before.
+        #[arg(long)]
+        add: bool,
+        #[command(flatten)]
+        grants: grant::Granted,
     },
     /// Take everything back that a plugin may do.
     Revoke {
@@ -46,8 +50,8 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
             let plugin = client.send(Method::POST, "/plugins", bytes.into()).await?;
             shown(client, &plugin);
         }
-        Plugin::Grant { name, http } => grant(client, &name, &json!({ "http": http })).await?,
-        Plugin::Revoke { name } => grant(client, &name, &json!({})).await?,
+        Plugin::Grant { name, add, grants } => grant::grant(client, &name, &grants, add).await?,
+        Plugin::Revoke { name } => grant::put(client, &name, &json!({})).await?,
         Plugin::List => list(client).await?,
         Plugin::Inspect { name } => {
             let (name, version) = match name.split_once('@') {
@@ -66,17 +70,6 @@ fn check_name(name: &str) -> Result<(), Failure> {
         2 => Ok(()),
         _ => Err(Failure::Usage(format!("`{name}` is no plugin: write vendor/name"))),
     }
-}
-
-async fn grant(client: &Client, name: &str, grants: &Value) -> Result<(), Failure> {
-    check_name(name)?;
-    let granted = client.send(Method::PUT, &format!("/plugins/{name}/grants"), grants.to_string().into()).await?;
-    if client.json {
-        print::json(&granted);
-    } else {
-        println!("{name} may: {granted}");
-    }
-    Ok(())
 }
 
 async fn list(client: &Client) -> Result<(), Failure> {
@@ -111,6 +104,7 @@ fn shown(client: &Client, plugin: &Value) {
         }
     }
     println!("{:<8} {}", "grants", plugin["grants"]);
+    println!("{:<8} {}", "used", plugin["used"]);
     for (what, member) in [("trigger", "triggers"), ("node", "nodes")] {
         for kind in plugin[member].as_array().into_iter().flatten() {
             println!("\n{what} {}: {}", print::text(kind, "name"), print::text(kind, "summary"));

@@ -12,10 +12,10 @@ use super::Random;
 use crate::capability::{Outbound, with_key};
 use crate::digest::Digest;
 use crate::executor::{Components, NodeAnswer, NodeBinding, NodeCall};
-use crate::plugin::{CallContext, Grants};
+use crate::plugin::{CallContext, Grants, Sender};
 use crate::run::{
-    BranchStart, Event, Failure, Fault, KvKey, Outcome, Request, Response, RunId, StagedStart, Status, Task, TaskAction, Wait,
-    WaitKind,
+    BranchStart, Event, Failure, Fault, KvKey, Outcome, Request, Response, RunId, StagedStart, Status, Task, TaskAction, Usage,
+    Wait, WaitKind,
 };
 use crate::workflow::Json;
 
@@ -82,11 +82,11 @@ pub(super) struct Servers {
 }
 
 impl Outbound for Servers {
-    fn permit(&self, _: &Grants, _: &Request) -> Result<(), Fault> {
+    fn permit(&self, _: &Sender, _: &Request) -> Result<(), Fault> {
         Ok(())
     }
 
-    fn send<'a>(&'a self, _: &'a Grants, request: Request) -> BoxFuture<'a, Result<Response, Fault>> {
+    fn send<'a>(&'a self, _: &'a Sender, request: Request) -> BoxFuture<'a, Result<Response, Fault>> {
         Box::pin(async move {
             // `http://out/RUN/STEP?ORDINAL&CALL` says for whom it is.
             let target = request.url.trim_start_matches("http://out/").to_owned();
@@ -139,6 +139,8 @@ impl Components for Guests {
     fn grants(&self, _: &Digest) -> Arc<Grants> {
         Arc::default()
     }
+
+    fn count(&self, _: &Digest, _: Usage) {}
 }
 
 struct Guest<'a> {
@@ -262,8 +264,8 @@ impl Guest<'_> {
             // The step's key is not enough to tell rounds of a loop apart, so the call's key stands in the URL too.
             let mut request = self.request_to(ordinal);
             request.url = format!("{}&{}", request.url, self.call.idempotency_key).into();
-            let request = with_key(request, &self.call.idempotency_key, &ordinal.to_string(), &[]).unwrap();
-            match services.send(request).await {
+            let request = with_key(request, &self.call.idempotency_key, &ordinal.to_string());
+            match services.send(Sender::default(), request).await {
                 Ok(response) if response.status == 200 => {}
                 Ok(_) => return Err(passing("http-status")),
                 Err(fault) => return Err(passing(&fault.code)),

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::executor::{
     ActOn, Begun, Clock, Executor, NodeBinding, Parts, Program, ProgramError, Programs, Start, TriggerBinding, Waiting,
 };
-use crate::plugin::SecretSource;
+use crate::plugin::{HostPattern, SecretSource};
 use crate::run::{Arrival, Decision, Entry, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind};
 use crate::store::{
     ArrivalId, Asked, Change, CommitError, Error, KeptSignal, Loaded, MemoryRunStore, Place, RunFilter, RunHead, RunStore,
@@ -75,6 +75,10 @@ struct NoSecrets;
 impl SecretSource for NoSecrets {
     fn reveal(&self, _: &str) -> Option<Zeroizing<Vec<u8>>> {
         None
+    }
+
+    fn destinations(&self, _: &str) -> Vec<HostPattern> {
+        Vec::new()
     }
 
     fn may_guess(&self, _: &str, _: Option<&str>) -> bool {

@@ -88,6 +88,7 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::PUT, "/plugins/{vendor}/{name}/grants", |call| Box::pin(plugins::grant(call)));
     add(Method::GET, "/secrets", |call| Box::pin(secrets::list(call)));
     add(Method::PUT, "/secrets/{name}", |call| Box::pin(secrets::set(call)));
+    add(Method::PUT, "/secrets/{name}/hosts", |call| Box::pin(secrets::allow(call)));
     add(Method::DELETE, "/secrets/{name}", |call| Box::pin(secrets::remove(call)));
     let mut router = matchit::Router::new();
     for (path, routes) in table {

@@ -44,8 +44,11 @@ pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &inspected(found.ok_or_else(missing)?)))
 }
 
-/// `PUT /plugins/{vendor}/{name}/grants` with `{http?: [host]}` → the grants. What the plugin may do from now on, in all its versions: send
-/// requests to these hosts (`api.example.org`, `*.example.org`, `*`, `127.0.0.1:8080`).
+/// `PUT /plugins/{vendor}/{name}/grants` with `{http?: [text], secrets?: [text], workflows?: [text], kv?: bool, limits?: {…}}` → the
+/// grants. What the plugin may do from now on, in all its versions: send requests (`api.example.org`, `GET,HEAD *.example.org`, `*`,
+/// `127.0.0.1:8080`), use secrets that its configs name (`github`, `verify github`, `sign,send acme-*`), start workflows (`orders`,
+/// `orders-*`), keep values of its own; and what it may take, where that differs from what every plugin may: `memory_mib`, `cpu_ms`,
+/// `wall_ms`, `http_calls`, `kv_calls` of one call, `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`.
 pub(super) async fn grant(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
@@ -74,5 +77,6 @@ fn inspected(plugin: &Plugin) -> Value {
     body["imports"] = json!(plugin.facts.imports);
     body["exports"] = json!(plugin.facts.exports);
     body["grants"] = json!(*plugin.grants());
+    body["used"] = json!(plugin.meter.totals());
     body
 }

@@ -1,20 +1,22 @@
 //! Secrets: they go in, and never come out.
 
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Call;
 use crate::executor::rfc3339;
 use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
+use crate::plugin::HostPattern;
 
-/// `GET /secrets` → `{items: [{name, version, set_at}]}`.
+/// `GET /secrets` → `{items: [{name, version, set_at, hosts}]}`.
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let secrets = call.admin.vault().list()?;
     let items: Vec<Value> = secrets
         .iter()
-        .map(|secret| json!({ "name": secret.name, "version": secret.version, "set_at": rfc3339(secret.set_ms) }))
+        .map(|secret| json!({ "name": secret.name, "version": secret.version, "set_at": rfc3339(secret.set_ms), "hosts": secret.hosts }))
         .collect();
     Ok(json_reply(StatusCode::OK, &json!({ "items": items })))
 }
@@ -25,6 +27,26 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     let name: String = call.param("name")?;
     let version = call.admin.vault().set(&name, &call.body, call.admin.clock().now_ms()).await?;
     Ok(json_reply(StatusCode::OK, &json!({ "name": name, "version": version })))
+}
+
+/// Where a secret may be sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Allowed {
+    hosts: Vec<HostPattern>,
+}
+
+/// `PUT /secrets/{name}/hosts` with `{hosts: [host]}` → `{name, hosts}`. The servers that the secret may be sent to, in place of those before:
+/// `api.example.org`, `*.example.org`, `127.0.0.1:8080`.
+pub(super) async fn allow(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let name: String = call.param("name")?;
+    let Allowed { hosts } = call.json()?;
+    if call.admin.vault().allow(&name, &hosts).await? {
+        Ok(json_reply(StatusCode::OK, &json!({ "name": name, "hosts": hosts })))
+    } else {
+        Err(Problem::not_found(format!("there is no secret `{name}`")))
+    }
 }
 
 /// `DELETE /secrets/{name}` → 204.

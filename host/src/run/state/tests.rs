@@ -50,6 +50,7 @@ fn call(path: &str, outcome: Outcome) -> Called {
         effects: Effects::default(),
         log: Vec::new(),
         log_dropped: 0,
+        used: crate::run::Usage::default(),
     }
 }
 

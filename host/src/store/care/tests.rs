@@ -77,7 +77,8 @@ async fn fill(store: &Store) {
     let plugin = PluginRecord { name: "a/b".into(), version, digest: component, description: json!({}), installed_ms: 1 };
     store.put_plugin(&plugin).await.unwrap();
     store.put_grants("a/b", &json!({})).await.unwrap();
-    let sealed = SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2] };
+    let sealed =
+        SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2], hosts: Vec::new() };
     store.put_secret(&sealed).await.unwrap();
     // Values inline, in pieces, and in a file.
     let places = [Place::Ended, Place::Active, Place::Queued("j/q".into()), Place::Parked(Some(9)), Place::Ended];

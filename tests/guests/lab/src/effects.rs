@@ -101,6 +101,38 @@ fn send(url: &str, times: u32, call: &Call) -> Answer {
     done(statuses)
 }
 
+/// Sends a request and tells the response.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Exchange {
+    /// Where to.
+    url: String,
+    /// How.
+    #[serde(default = "get")]
+    method: String,
+    /// Header fields.
+    #[serde(default)]
+    headers: std::collections::BTreeMap<String, String>,
+    /// What is sent.
+    #[serde(default)]
+    body: String,
+}
+
+fn get() -> String {
+    "GET".into()
+}
+
+impl Node for Exchange {
+    const NAME: &str = "exchange";
+
+    fn execute(self, _: &Call) -> Answer {
+        let mut request = HttpRequest::new(&self.method, &self.url);
+        request.headers = self.headers.iter().map(|(name, value)| weft_sdk::Pair::new(name, value)).collect();
+        request.body = self.body.into_bytes();
+        let response = http::send(&request)?;
+        done(json!({ "status": response.status_code, "body": String::from_utf8_lossy(&response.body) }))
+    }
+}
+
 /// Starts a run and does not wait for it.
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Launch {

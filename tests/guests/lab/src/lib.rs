@@ -8,7 +8,7 @@ mod waits;
 weft_sdk::plugin! {
     name: "acme/lab",
     nodes: [
-        effects::Count, effects::Read, effects::Send, effects::Once, effects::Launch, flow::Each, flow::Side, flow::First,
+        effects::Count, effects::Read, effects::Send, effects::Once, effects::Exchange, effects::Launch, flow::Each, flow::Side, flow::First,
         flow::Whole, flow::Flaky, flow::Fail, flow::End, flow::Spin, flow::Out, waits::Sleep, waits::Hear, waits::Ask, waits::Sub,
         waits::Fetch
     ],

@@ -1,0 +1,201 @@
+//! Requests to servers outside: the one place where it is decided whether one may be sent, where, and with which secrets.
+//!
+//! A request is sent if a grant names its host. The host's name is resolved once, and a connection is made only to an address that was
+//! checked: no private one, unless the grant names the address itself. A redirect is checked like a first request. Proxies of the
+//! environment are not used.
+
+mod address;
+mod secrets;
+mod target;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::GaiResolver;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use sha2::{Digest as _, Sha256};
+use tower_service::Service as _;
+
+use crate::limits::{HTTP_CONNECT_MS_MAX, HTTP_MS_DEFAULT, HTTP_MS_MAX, HTTP_RESPONSE_BYTES_MAX};
+use crate::plugin::Sender;
+use crate::run::{Fault, Request, Response};
+use address::{NotPublic, PublicResolver, Resolve, Unresolved};
+use target::Target;
+
+/// Sends requests to servers outside, within what is granted.
+pub trait Outbound: Send + Sync {
+    /// Whether a request may be sent. Costs nothing, and reaches nobody.
+    fn permit(&self, sender: &Sender, request: &Request) -> Result<(), Fault>;
+
+    /// Sends a request and reads the response.
+    fn send<'a>(&'a self, sender: &'a Sender, request: Request) -> BoxFuture<'a, Result<Response, Fault>>;
+}
+
+/// The header by which a server knows a request again (draft-ietf-httpapi-idempotency-key-header).
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A request with the key by which the server outside knows it again: the same each time that the call is made, and another for each
+/// `name` within the call. A key that the guest gave stays.
+pub fn with_key(mut request: Request, call_key: &str, name: &str) -> Request {
+    if !request.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(IDEMPOTENCY_KEY)) {
+        let key = Sha256::new().chain_update(call_key).chain_update([0]).chain_update(name).finalize();
+        request.headers.push((IDEMPOTENCY_KEY.into(), hex::encode(&key[..16]).into()));
+    }
+    request
+}
+
+/// Sends requests for real.
+pub struct HttpClient {
+    /// Connects to public addresses only, except where a URL names another one and a grant does.
+    client: Client<HttpsConnector<HttpConnector<PublicResolver>>, Full<Bytes>>,
+}
+
+impl HttpClient {
+    /// A client that trusts the certificates that the system trusts.
+    pub fn new() -> io::Result<Self> {
+        Self::resolving(Arc::new(|name| {
+            let mut system = GaiResolver::new();
+            Box::pin(async move { Ok(system.call(name).await?.collect::<Vec<SocketAddr>>()) })
+        }))
+    }
+
+    fn resolving(resolve: Resolve) -> io::Result<Self> {
+        let mut connector = HttpConnector::new_with_resolver(PublicResolver(resolve));
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(Duration::from_millis(HTTP_CONNECT_MS_MAX)));
+        connector.set_nodelay(true);
+        let https = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1();
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).pool_max_idle_per_host(32);
+        Ok(Self { client: builder.build(https.wrap_connector(connector)) })
+    }
+}
+
+impl Outbound for HttpClient {
+    fn permit(&self, sender: &Sender, request: &Request) -> Result<(), Fault> {
+        let target = Target::read(&request.url)?;
+        target.admit(&sender.grants, &request.method)?;
+        secrets::check(sender, &target, request)
+    }
+
+    fn send<'a>(&'a self, sender: &'a Sender, request: Request) -> BoxFuture<'a, Result<Response, Fault>> {
+        Box::pin(async move {
+            let limit_ms = request.timeout_ms.unwrap_or(HTTP_MS_DEFAULT).clamp(1, HTTP_MS_MAX);
+            match tokio::time::timeout(Duration::from_millis(limit_ms.into()), self.follow(sender, request)).await {
+                Ok(answered) => answered,
+                Err(_) => Err(Fault::passing("timed-out", format!("no response within {limit_ms} ms"))),
+            }
+        })
+    }
+}
+
+impl HttpClient {
+    /// Sends a request, and again to where it is redirected.
+    async fn follow(&self, sender: &Sender, request: Request) -> Result<Response, Fault> {
+        let invalid = |error: &dyn std::fmt::Display| Fault::new("invalid", error.to_string());
+        let mut method = Method::from_bytes(request.method.as_bytes()).map_err(|error| invalid(&error))?;
+        let mut target = Target::read(&request.url)?;
+        target.admit(&sender.grants, method.as_str())?;
+        let mut filled = secrets::fill(sender, &target, &request)?;
+        let mut redirects = 0;
+        loop {
+            let mut sent = http::Request::new(Full::new(filled.body.clone()));
+            let uri = target.url.as_str().parse().map_err(|error| invalid(&error))?;
+            (*sent.method_mut(), *sent.uri_mut(), *sent.headers_mut()) = (method.clone(), uri, filled.headers.clone());
+            let response = self.exchange(sent).await?;
+            let location = response.headers.iter().find(|(name, _)| &**name == "location").map(|(_, location)| location);
+            let followed = next_method(&method, response.status).zip(location);
+            let Some((next, location)) = followed.filter(|_| redirects < sender.redirects_max) else {
+                return Ok(filled.mask(response));
+            };
+            let keeps_body = next == method;
+            if keeps_body && filled.is_body_secret {
+                // A secret goes to the server that it was allowed for, and no further.
+                return Ok(filled.mask(response));
+            }
+            let to = target.redirected(location)?;
+            to.admit(&sender.grants, next.as_str())?;
+            filled.for_next_hop(to.is_same_origin(&target));
+            if !keeps_body {
+                filled.body = Bytes::new();
+                for name in [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING, http::header::CONTENT_LANGUAGE] {
+                    filled.headers.remove(name);
+                }
+            }
+            (method, target) = (next, to);
+            redirects += 1;
+        }
+    }
+
+    async fn exchange(&self, request: http::Request<Full<Bytes>>) -> Result<Response, Fault> {
+        let response = self.client.request(request).await.map_err(|error| fault_of(&error))?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, HTTP_RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                Fault::new("too-large", format!("the response has more than {HTTP_RESPONSE_BYTES_MAX} bytes"))
+            } else {
+                Fault::passing("unavailable", format!("the response broke off: {error}"))
+            }
+        })?;
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
+        Ok(Response {
+            status: parts.status.as_u16(),
+            headers: parts.headers.iter().map(|(name, value)| (name.as_str().into(), text(value))).collect(),
+            body: body.to_bytes(),
+        })
+    }
+}
+
+/// The method with which a redirect is followed (the Fetch standard, section 4.4); none: the status is no redirect.
+fn next_method(method: &Method, status: u16) -> Option<Method> {
+    match StatusCode::from_u16(status).ok()? {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND if *method == Method::POST => Some(Method::GET),
+        StatusCode::SEE_OTHER if *method != Method::HEAD => Some(Method::GET),
+        StatusCode::MOVED_PERMANENTLY
+        | StatusCode::FOUND
+        | StatusCode::SEE_OTHER
+        | StatusCode::TEMPORARY_REDIRECT
+        | StatusCode::PERMANENT_REDIRECT => Some(method.clone()),
+        _ => None,
+    }
+}
+
+/// What went wrong, in the contract's words.
+fn fault_of(error: &hyper_util::client::legacy::Error) -> Fault {
+    let mut text = error.to_string();
+    let mut code = "unavailable";
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        if inner.is::<NotPublic>() {
+            return Fault::new("denied", inner.to_string());
+        }
+        if inner.is::<Unresolved>() {
+            code = "dns";
+        }
+        if let Some(error) = inner.downcast_ref::<io::Error>() {
+            match error.kind() {
+                io::ErrorKind::ConnectionRefused => code = "refused",
+                io::ErrorKind::TimedOut => code = "timed-out",
+                _ => {}
+            }
+            if let Some(inner) = error.get_ref().filter(|inner| inner.to_string().contains("certificate")) {
+                return Fault::new("tls", inner.to_string());
+            }
+        }
+        cause = inner.source();
+    }
+    Fault::passing(code, text)
+}
+
+#[cfg(test)]
+mod tests;
