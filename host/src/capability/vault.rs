@@ -29,11 +29,18 @@ pub struct Vault {
     master: Zeroizing<[u8; KEY_BYTES]>,
     store: Store,
     /// Secrets that were opened before.
-    open: RwLock<HashMap<Box<str>, Zeroizing<Vec<u8>>>>,
-    /// Where those may be sent that were asked for before.
-    destinations: RwLock<HashMap<Box<str>, Vec<HostPattern>>>,
+    open: RwLock<HashMap<Box<str>, Open>>,
+    /// Changes come one after the other: each is made of what was there before.
+    changing: tokio::sync::Mutex<()>,
     /// Wrong guesses by secret and address.
     guesses: Mutex<HashMap<Guesser, Guesses>>,
+}
+
+/// A secret as it is used.
+struct Open {
+    value: Zeroizing<Vec<u8>>,
+    /// Where it may be sent.
+    hosts: Vec<HostPattern>,
 }
 
 type Guesser = (Box<str>, Box<str>);
@@ -77,7 +84,7 @@ impl Vault {
             Some(text) => read_key(&text, "WEFT_MASTER_KEY")?,
             None => key_file(&data.join("master.key"))?,
         };
-        Ok(Self { master, store, open: RwLock::default(), destinations: RwLock::default(), guesses: Mutex::default() })
+        Ok(Self { master, store, open: RwLock::default(), changing: tokio::sync::Mutex::default(), guesses: Mutex::default() })
     }
 
     /// A key for another purpose, which the master key determines and does not follow from it.
@@ -93,22 +100,12 @@ impl Vault {
         if value.is_empty() || value.len() > SECRET_BYTES_MAX {
             return Err(VaultError::Size);
         }
+        let _changing = self.changing.lock().await;
         let old = self.store.secret(name)?;
         let version = old.as_ref().map_or(0, |old| old.version) + 1;
         // Who may get the old value may get the new one.
         let hosts = old.map(|old| old.hosts).unwrap_or_default();
-        let data_key = Zeroizing::new(random::<KEY_BYTES>());
-        let bound = bound_to(name, version, &hosts);
-        let secret = SealedSecret {
-            name: name.into(),
-            version,
-            set_ms: now_ms,
-            sealed_key: seal(&self.master, &*data_key, &bound),
-            sealed_value: seal(&data_key, value, &bound),
-            hosts,
-        };
-        self.store.put_secret(&secret).await?;
-        self.forget(name);
+        self.put(name, version, now_ms, hosts, value).await?;
         Ok(version)
     }
 
@@ -117,25 +114,33 @@ impl Vault {
         if hosts.len() > SECRET_HOSTS_MAX {
             return Err(VaultError::Hosts);
         }
+        let _changing = self.changing.lock().await;
         let Some(old) = self.store.secret(name)? else { return Ok(false) };
         let value = self.unseal(&old)?;
-        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-        let data_key = Zeroizing::new(random::<KEY_BYTES>());
-        // Sealed with the value, so that nobody who only writes to the disk sends a secret elsewhere.
-        let bound = bound_to(name, old.version, &hosts);
-        let (sealed_key, sealed_value) = (seal(&self.master, &*data_key, &bound), seal(&data_key, &value, &bound));
-        self.store.put_secret(&SealedSecret { sealed_key, sealed_value, hosts, ..old }).await?;
-        self.forget(name);
+        let hosts = hosts.iter().map(ToString::to_string).collect();
+        self.put(name, old.version, old.set_ms, hosts, &value).await?;
         Ok(true)
+    }
+
+    /// Seals a secret and stores it. Where it may be sent is sealed with the value, so that nobody who only writes to the disk
+    /// sends it elsewhere.
+    async fn put(&self, name: &str, version: u32, set_ms: u64, hosts: Vec<String>, value: &[u8]) -> Result<(), VaultError> {
+        let data_key = Zeroizing::new(random::<KEY_BYTES>());
+        let bound = bound_to(name, version, &hosts);
+        let sealed_key = seal(&self.master, &*data_key, &bound);
+        let sealed_value = seal(&data_key, value, &bound);
+        self.store.put_secret(&SealedSecret { name: name.into(), version, set_ms, sealed_key, sealed_value, hosts }).await?;
+        self.forget(name);
+        Ok(())
     }
 
     fn forget(&self, name: &str) {
         self.open.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        self.destinations.write().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 
     /// Removes a secret. False: there was none.
     pub async fn remove(&self, name: &str) -> Result<bool, VaultError> {
+        let _changing = self.changing.lock().await;
         let removed = self.store.remove_secret(name).await?;
         self.forget(name);
         Ok(removed)
@@ -158,21 +163,22 @@ impl Vault {
             .and_then(|key| open(&key, &secret.sealed_value, &bound));
         opened.ok_or_else(|| VaultError::Sealed(secret.name.to_string()))
     }
-}
 
-impl SecretSource for Vault {
-    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        if let Some(value) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Some(value.clone());
+    /// What is wanted of a secret; none if there is no such secret, or it cannot be opened.
+    fn with_open<T>(&self, name: &str, wanted: impl Fn(&Open) -> T) -> Option<T> {
+        if let Some(open) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Some(wanted(open));
         }
+        // Read under the lock: whoever changes it forgets it afterwards, and with it what was read before.
+        let mut all = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let opened = self.store.secret(name).map_err(VaultError::from).and_then(|secret| match secret {
-            Some(secret) => self.unseal(&secret).map(Some),
+            Some(secret) => Ok(Some((self.unseal(&secret)?, secret.hosts))),
             None => Ok(None),
         });
         match opened {
-            Ok(Some(value)) => {
-                self.open.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), value.clone());
-                Some(value)
+            Ok(Some((value, hosts))) => {
+                let hosts = hosts.iter().filter_map(|host| host.parse().ok()).collect();
+                Some(wanted(all.entry(name.into()).insert_entry(Open { value, hosts }).get()))
             }
             Ok(None) => None,
             Err(error) => {
@@ -181,17 +187,15 @@ impl SecretSource for Vault {
             }
         }
     }
+}
+
+impl SecretSource for Vault {
+    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.with_open(name, |open| open.value.clone())
+    }
 
     fn destinations(&self, name: &str) -> Vec<HostPattern> {
-        if let Some(known) = self.destinations.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return known.clone();
-        }
-        // One that cannot be opened may have been changed on disk, and goes nowhere.
-        let sealed = self.store.secret(name).ok().flatten().filter(|secret| self.unseal(secret).is_ok());
-        let hosts: Vec<HostPattern> =
-            sealed.map(|secret| secret.hosts.iter().filter_map(|host| host.parse().ok()).collect()).unwrap_or_default();
-        self.destinations.write().unwrap_or_else(PoisonError::into_inner).insert(name.into(), hosts.clone());
-        hosts
+        self.with_open(name, |open| open.hosts.clone()).unwrap_or_default()
     }
 
     fn may_guess(&self, name: &str, remote_address: Option<&str>) -> bool {
