@@ -1,55 +1,22 @@
 //! What a plugin may do and take is what an operator grants, on every path.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::harness::{Host, workflow};
+use crate::server::Server;
 
 const CANARY: &str = "canary\"&-8d1f22c0b7";
 
-/// A server that keeps what it is sent and sends it back; with a location it redirects.
-struct Echo {
-    address: String,
-    seen: Arc<Mutex<Vec<String>>>,
+/// A server that sends back what it is sent.
+fn echo() -> Server {
+    let server = Server::start();
+    server.echo();
+    server
 }
 
-impl Echo {
-    fn start(redirect: Option<(u16, String)>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let all = seen.clone();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-                let mut request = Vec::new();
-                let mut bytes = [0; 4096];
-                // Requests of these tests fit into one read, or end with a pause.
-                while let Ok(count @ 1..) = stream.read(&mut bytes) {
-                    request.extend_from_slice(&bytes[..count]);
-                    if count < bytes.len() {
-                        break;
-                    }
-                }
-                let request = String::from_utf8_lossy(&request).into_owned();
-                all.lock().unwrap().push(request.clone());
-                let head = match &redirect {
-                    Some((status, location)) => format!("HTTP/1.1 {status} x\r\nlocation: {location}\r\n"),
-                    None => "HTTP/1.1 200 OK\r\n".into(),
-                };
-                let _ = write!(stream, "{head}connection: close\r\ncontent-length: {}\r\n\r\n{request}", request.len());
-            }
-        });
-        Self { address, seen }
-    }
-
-    fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
-    }
+/// Everything that a server was sent.
+fn sent_to(server: &Server) -> String {
+    server.came().iter().map(|came| format!("{}\n{}\n", came.head, came.body)).collect()
 }
 
 /// A workflow of one step, and what became of the step.
@@ -62,25 +29,25 @@ fn step(host: &Host, kind: &str, config: &Value) -> Value {
 
 #[test]
 fn each_grant_opens_its_own_capability_and_no_other() {
-    let (host, echo) = (Host::start(), Echo::start(None));
+    let (host, server) = (Host::start(), echo());
     host.set_secret("one", "s3cret-s3cret");
     host.apply(&workflow("other", &json!({"mode": "async"}), &json!([])));
     let (lab, probe) = (host.add_bare_plugin("lab"), host.add_bare_plugin("probe"));
     let uses = [
         ("kv", "acme/lab/count", json!({"counter": "c"})),
         ("workflows", "acme/lab/launch", json!({"workflow": "other"})),
-        ("http", "acme/lab/exchange", json!({"url": format!("http://{}/", echo.address)})),
+        ("http", "acme/lab/exchange", json!({"url": format!("http://{}/", server.address())})),
         ("secrets", "acme/probe/verify", json!({"token": "{{$secrets.one}}", "candidate": "x"})),
     ];
     let grants = [
         ("nothing", json!({})),
         ("kv", json!({"kv": true})),
         ("workflows", json!({"workflows": ["oth*"]})),
-        ("http", json!({"http": [format!("GET {}", echo.address)]})),
+        ("http", json!({"http": [format!("GET {}", server.address())]})),
         ("secrets", json!({"secrets": ["verify one"]})),
         (
             "others",
-            json!({"workflows": ["another"], "http": [format!("POST {}", echo.address), "127.0.0.1"],
+            json!({"workflows": ["another"], "http": [format!("POST {}", server.address()), "127.0.0.1"],
             "secrets": ["sign,send one", "verify two"]}),
         ),
     ];
@@ -98,7 +65,7 @@ fn each_grant_opens_its_own_capability_and_no_other() {
             }
         }
     }
-    assert_eq!(echo.seen().len(), 1, "what is denied reaches nobody");
+    assert_eq!(server.came().len(), 1, "what is denied reaches nobody");
     host.api("PUT", "/plugins/acme/lab/grants", br#"{"secrets": ["read one"]}"#).expect_problem(400, "invalid-request");
     // The command line adds to what there is.
     host.set_grants(&lab, &json!({"kv": true}));
@@ -109,10 +76,10 @@ fn each_grant_opens_its_own_capability_and_no_other() {
 
 #[test]
 fn a_secret_is_sent_where_it_may_and_never_comes_back() {
-    let (host, echo) = (Host::start(), Echo::start(None));
+    let (host, server) = (Host::start(), echo());
     let lab = host.add_bare_plugin("lab");
     host.set_secret("api", CANARY);
-    let url = format!("http://{}/x", echo.address);
+    let url = format!("http://{}/x", server.address());
     let config = json!({"url": url, "method": "POST", "headers": {"authorization": "Bearer {{$secrets.api}}",
         "content-type": "application/json"}, "body": "{\"key\": \"{{$secrets.api}}\"}"});
     let denied = |part: &str| {
@@ -120,19 +87,19 @@ fn a_secret_is_sent_where_it_may_and_never_comes_back() {
         assert_eq!(step["failure"]["code"], "denied", "{step:#}");
         assert!(step["failure"]["message"].as_str().unwrap().contains(part), "{step:#}");
     };
-    host.set_grants(&lab, &json!({"http": [echo.address]}));
+    host.set_grants(&lab, &json!({"http": [server.address()]}));
     denied("send with the secret `api`");
-    host.set_grants(&lab, &json!({"http": [echo.address], "secrets": ["send api"]}));
+    host.set_grants(&lab, &json!({"http": [server.address()], "secrets": ["send api"]}));
     denied("weft secret allow api");
     let allowed = host.cli(&["secret", "allow", "api", "127.0.0.1:1", "example.org"]);
     assert!(allowed.status.success(), "{}", String::from_utf8_lossy(&allowed.stderr));
     denied("weft secret allow api");
-    assert!(host.cli(&["secret", "allow", "api", &echo.address]).status.success());
-    assert!(echo.seen().is_empty());
+    assert!(host.cli(&["secret", "allow", "api", server.address()]).status.success());
+    assert!(server.came().is_empty());
 
     let sent = step(&host, "acme/lab/exchange", &config);
     assert_eq!(sent["status"], "succeeded", "{sent:#}");
-    let seen = echo.seen().concat();
+    let seen = sent_to(&server);
     let quoted = serde_json::to_string(CANARY).unwrap();
     assert!(seen.contains(&format!("Bearer {CANARY}")) && seen.contains(&format!("{{\"key\": {quoted}}}")), "{seen}");
     let back = sent["output"]["body"].as_str().unwrap();
@@ -140,10 +107,10 @@ fn a_secret_is_sent_where_it_may_and_never_comes_back() {
     assert!(sent["used"]["http_calls"] == 1 && sent["used"]["bytes_out"].as_u64() > Some(50), "{sent:#}");
 
     // As a password in the URL, and in a form; not elsewhere in a URL.
-    let address = &echo.address;
+    let address = server.address();
     let basic = step(&host, "acme/lab/exchange", &json!({"url": format!("http://me:{{{{$secrets.api}}}}@{address}/")}));
     let pair = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("me:{CANARY}"));
-    assert!(echo.seen().concat().contains(&format!("Basic {pair}")), "{basic:#}");
+    assert!(sent_to(&server).contains(&format!("Basic {pair}")), "{basic:#}");
     assert!(basic["output"]["body"].as_str().unwrap().contains("Basic [secret api]"), "{basic:#}");
     step(
         &host,
@@ -151,7 +118,7 @@ fn a_secret_is_sent_where_it_may_and_never_comes_back() {
         &json!({"url": url, "method": "POST", "body": "k={{$secrets.api}}",
         "headers": {"content-type": "application/x-www-form-urlencoded"}}),
     );
-    assert!(echo.seen().concat().contains("k=canary%22%26-8d1f22c0b7"));
+    assert!(sent_to(&server).contains("k=canary%22%26-8d1f22c0b7"));
     let in_url = step(&host, "acme/lab/exchange", &json!({"url": format!("{url}?k={{{{$secrets.api}}}}")}));
     assert_eq!(in_url["failure"]["code"], "denied");
 
@@ -171,19 +138,20 @@ fn a_redirect_is_checked_like_a_first_request() {
     let host = Host::start();
     let lab = host.add_bare_plugin("lab");
     host.set_secret("api", "canary-canary-canary");
-    let canary = Echo::start(None);
-    let from = Echo::start(Some((302, format!("http://{}/", canary.address))));
+    let canary = echo();
+    let from = Server::start();
+    from.redirect(302, &canary.url);
     let fetch = || {
         let headers = json!({"authorization": "mine", "x-key": "{{$secrets.api}}", "x-other": "stays"});
-        step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", from.address), "headers": headers}))
+        step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", from.address()), "headers": headers}))
     };
-    host.cli(&["secret", "allow", "api", &from.address, &canary.address]);
-    host.set_grants(&lab, &json!({"http": [from.address], "secrets": ["*"]}));
+    host.cli(&["secret", "allow", "api", from.address(), canary.address()]);
+    host.set_grants(&lab, &json!({"http": [from.address()], "secrets": ["*"]}));
     assert_eq!(fetch()["failure"]["code"], "denied");
-    assert!(canary.seen().is_empty());
-    host.set_grants(&lab, &json!({"http": [from.address, canary.address], "secrets": ["*"]}));
+    assert_eq!(canary.connections(), 0);
+    host.set_grants(&lab, &json!({"http": [from.address(), canary.address()], "secrets": ["*"]}));
     assert_eq!(fetch()["output"]["status"], 200);
-    let (first, second) = (from.seen().concat(), canary.seen().concat());
+    let (first, second) = (sent_to(&from), sent_to(&canary));
     assert!(first.contains("canary-canary-canary") && first.contains("authorization: mine"), "{first}");
     assert!(
         second.contains("x-other: stays") && !second.contains("authorization") && !second.contains("canary-canary"),
@@ -199,25 +167,30 @@ fn a_redirect_is_checked_like_a_first_request() {
         (302, "//localhost/"),
         (302, "http://localhost:1/"),
     ] {
-        let from = Echo::start(Some((status, location.into())));
-        host.set_grants(&lab, &json!({"http": [from.address, "*:*"]}));
-        let step = step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", from.address)}));
+        let from = Server::start();
+        from.redirect(status, location);
+        host.set_grants(&lab, &json!({"http": [from.address(), "*:*"]}));
+        let step = step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", from.address())}));
         let code = step["failure"]["code"].as_str().unwrap_or_default().to_owned();
         assert!(["denied", "invalid"].contains(&&*code), "{location}: {step:#}");
     }
     // A circle ends.
-    let round = Echo::start(Some((302, "/again".into())));
-    host.set_grants(&lab, &json!({"http": [round.address]}));
-    assert_eq!(step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", round.address)}))["output"]["status"], 302);
-    assert_eq!(round.seen().len(), 6, "the first and five more");
+    let round = Server::start();
+    round.redirect(302, "/again");
+    host.set_grants(&lab, &json!({"http": [round.address()]}));
+    assert_eq!(
+        step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", round.address())}))["output"]["status"],
+        302
+    );
+    assert_eq!(round.came().len(), 6, "the first and five more");
 }
 
 #[test]
 fn no_way_of_writing_a_private_address_leads_there() {
     let host = Host::start();
     let lab = host.add_bare_plugin("lab");
-    let canary = Echo::start(None);
-    let port = canary.address.rsplit_once(':').unwrap().1.to_owned();
+    let canary = echo();
+    let port = canary.address().rsplit_once(':').unwrap().1.to_owned();
     host.set_grants(&lab, &json!({"http": ["*:*"]}));
     let hosts = [
         "127.0.0.1",
@@ -311,16 +284,16 @@ fn no_way_of_writing_a_private_address_leads_there() {
         let code = run["steps"][0]["failure"]["code"].as_str().unwrap().to_owned();
         assert!(["denied", "invalid", "dns"].contains(&&*code), "{url:?}: {run:#}");
     }
-    assert!(canary.seen().is_empty(), "{:?}", canary.seen());
+    assert_eq!(canary.connections(), 0, "{:?}", canary.came());
     // The canary sings when it may.
-    host.set_grants(&lab, &json!({"http": [canary.address]}));
-    assert_eq!(host.run_once("out", &json!({"data": {"url": format!("http://{}/", canary.address)}}))["status"], "succeeded");
-    assert_eq!(canary.seen().len(), 1);
+    host.set_grants(&lab, &json!({"http": [canary.address()]}));
+    assert_eq!(host.run_once("out", &json!({"data": {"url": format!("http://{}/", canary.address())}}))["status"], "succeeded");
+    assert_eq!(canary.came().len(), 1);
 }
 
 #[test]
 fn a_plugin_takes_what_its_limits_say() {
-    let (host, echo) = (Host::start(), Echo::start(None));
+    let (host, server) = (Host::start(), echo());
     let (rogue, lab) = (host.add_bare_plugin("rogue"), host.add_bare_plugin("lab"));
     host.set_grants(&rogue, &json!({"limits": {"memory_mib": 4, "cpu_ms": 50, "wall_ms": 200}}));
     for (way, code, part) in [("grow", "memory-limit", "4 MiB"), ("spin", "cpu-limit", "50 ms"), ("sleep", "timed-out", "200 ms")]
@@ -339,13 +312,13 @@ fn a_plugin_takes_what_its_limits_say() {
     assert_eq!((&total["calls"], &total["broken"]), (&json!(5), &json!(4)), "{total}");
     assert!(total["cpu_us"].as_u64() >= used["cpu_us"].as_u64() && total["memory_bytes"].as_u64() > Some(100 << 20), "{total}");
 
-    host.set_grants(&lab, &json!({"http": [echo.address], "limits": {"http_calls_per_hour": 2}}));
-    let fetch = || step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", echo.address)}));
+    host.set_grants(&lab, &json!({"http": [server.address()], "limits": {"http_calls_per_hour": 2}}));
+    let fetch = || step(&host, "acme/lab/exchange", &json!({"url": format!("http://{}/", server.address())}));
     assert_eq!((&fetch()["status"], &fetch()["status"]), (&json!("succeeded"), &json!("succeeded")));
     let spent = fetch();
     assert_eq!(spent["failure"]["code"], "over-budget", "{spent:#}");
-    assert_eq!(echo.seen().len(), 2);
-    host.set_grants(&lab, &json!({"http": [echo.address]}));
+    assert_eq!(server.came().len(), 2);
+    host.set_grants(&lab, &json!({"http": [server.address()]}));
     assert_eq!(fetch()["status"], "succeeded");
     let none = json!({"limits": {"memory_mib": 100_000}}).to_string();
     host.api("PUT", "/plugins/acme/lab/grants", none.as_bytes()).expect_problem(400, "invalid-request");

@@ -16,13 +16,18 @@ use hyper_util::rt::TokioIo;
 pub(crate) struct Came {
     pub(crate) path: String,
     pub(crate) key: String,
+    /// Its header fields, `name: value` in lines.
+    pub(crate) head: String,
     pub(crate) body: String,
 }
 
 #[derive(Default)]
 struct State {
     came: Mutex<Vec<Came>>,
+    connections: AtomicU64,
     status: AtomicU16,
+    location: Mutex<Option<String>>,
+    echoes: AtomicBool,
     holds: AtomicBool,
     delay_ms: AtomicU64,
     under_way: AtomicU64,
@@ -48,6 +53,27 @@ impl Server {
 
     pub(crate) fn came(&self) -> Vec<Came> {
         self.state.came.lock().unwrap().clone()
+    }
+
+    /// How many connections were made, also those on which no request came.
+    pub(crate) fn connections(&self) -> u64 {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// Redirects from now on.
+    pub(crate) fn redirect(&self, status: u16, location: &str) {
+        *self.state.location.lock().unwrap() = Some(location.to_owned());
+        self.answer_with(status);
+    }
+
+    /// Sends back what it is sent, from now on.
+    pub(crate) fn echo(&self) {
+        self.state.echoes.store(true, Ordering::Relaxed);
     }
 
     /// Answers with this status from now on.
@@ -92,6 +118,7 @@ async fn serve(state: Arc<State>, tell: impl FnOnce(SocketAddr)) {
     tell(listener.local_addr().unwrap());
     loop {
         let (stream, _) = listener.accept().await.unwrap();
+        state.connections.fetch_add(1, Ordering::Relaxed);
         let state = state.clone();
         let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let state = state.clone();
@@ -101,13 +128,21 @@ async fn serve(state: Arc<State>, tell: impl FnOnce(SocketAddr)) {
                 let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
                 let key = parts.headers.get("idempotency-key").map(|value| value.to_str().unwrap().to_owned());
                 let (path, body) = (parts.uri.path().to_owned(), String::from_utf8_lossy(&body).into_owned());
+                let fields = parts.headers.iter();
+                let head: String =
+                    fields.map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))).collect();
                 let status = state.status.load(Ordering::Relaxed);
-                state.came.lock().unwrap().push(Came { path, key: key.unwrap_or_default(), body });
+                let echoed = state.echoes.load(Ordering::Relaxed).then(|| Bytes::from(format!("{head}\n{body}")));
+                state.came.lock().unwrap().push(Came { path, key: key.unwrap_or_default(), head, body });
                 tokio::time::sleep(Duration::from_millis(state.delay_ms.load(Ordering::Relaxed))).await;
                 while state.holds.load(Ordering::Relaxed) {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                let mut response = http::Response::new(Full::new(Bytes::from_static(b"hello")));
+                let body = echoed.unwrap_or(Bytes::from_static(b"hello"));
+                let mut response = http::Response::new(Full::new(body));
+                if let Some(location) = &*state.location.lock().unwrap() {
+                    response.headers_mut().insert("location", location.parse().unwrap());
+                }
                 *response.status_mut() = status.try_into().unwrap();
                 Ok::<_, Infallible>(response)
             }
