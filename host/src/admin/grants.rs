@@ -12,8 +12,9 @@ impl Admin {
 
     /// Lets a plugin do this from now on, and nothing else. Calls that go on keep what they had.
     pub async fn set_grants(&self, name: &str, grants: Grants) -> Result<(), Error> {
-        if let Some(problem) = grants.limits.problems().into_iter().next() {
-            return Err(Error::Setting(problem));
+        let problems = grants.limits.problems();
+        if !problems.is_empty() {
+            return Err(Error::Setting(problems.join("; ")));
         }
         let _changing = self.changing.lock().await;
         self.any_version(name)?;

@@ -12,17 +12,13 @@ impl http::Host for Guest {
         self.call.used.host_calls += 1;
         let services = services(self)?;
         let max = self.limits().http_calls;
-        charge(&mut self.call.requests.http, max, "http")?;
-        let name = given.name.clone().unwrap_or_else(|| self.call.requests.http.to_string());
+        charge(&mut self.call.used.http_calls, max, "http")?;
+        let name = given.name.clone().unwrap_or_else(|| self.call.used.http_calls.to_string());
         let request = with_key(request(given)?, &self.call.idempotency_key, &name);
         let sender = self.call.sender(HTTP_REDIRECTS_MAX);
-        let bytes_out = request.bytes();
-        let answered = services.send(sender, request).await;
-        let used = &mut self.call.used;
-        used.http_calls += 1;
-        used.bytes_out += bytes_out;
-        let response = answered?;
-        used.bytes_in += response.bytes();
+        self.call.used.bytes_out += request.bytes();
+        let response = services.send(sender, request).await?;
+        self.call.used.bytes_in += response.bytes();
         Ok(to_response(response))
     }
 }

@@ -45,7 +45,7 @@ fn begin(guest: &mut Guest, key: String) -> Result<KvKey, Fault> {
     services(guest)?;
     guest.call.grants.check_kv()?;
     let max = guest.limits().kv_calls;
-    charge(&mut guest.call.requests.kv, max, "kv")?;
+    charge(&mut guest.call.kv_calls, max, "kv")?;
     if key.is_empty() || key.len() > KV_KEY_BYTES_MAX {
         return Err(fault("invalid", format!("a key has 1 to {KV_KEY_BYTES_MAX} bytes, not {}", key.len())));
     }

@@ -49,7 +49,7 @@ pub trait Components: Send + Sync {
     fn grants(&self, plugin: &Digest) -> Arc<Grants>;
 
     /// Counts what a plugin took outside of its calls.
-    fn count(&self, plugin: &Digest, used: Usage);
+    fn took(&self, plugin: &Digest, used: &Usage);
 }
 
 impl Components for Registry {
@@ -71,15 +71,11 @@ impl Components for Registry {
             };
             match instance {
                 Err(failure) => NodeAnswer { outcome: Err(failure), is_broken: true, context, instance: None },
-                Ok(mut instance) => {
-                    let (answered, context) = instance.call_node(call, event, context, limit_ms).await;
-                    plugin.count(&context, answered.is_err());
-                    match answered {
-                        Ok(outcome) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
-                        // An instance that broke is gone.
-                        Err(error) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
-                    }
-                }
+                Ok(mut instance) => match instance.call_node(call, event, context, limit_ms).await {
+                    (Ok(outcome), context) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
+                    // An instance that broke is gone.
+                    (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
+                },
             }
         })
     }
@@ -92,9 +88,9 @@ impl Components for Registry {
         self.get(plugin).map(|plugin| plugin.grants()).unwrap_or_default()
     }
 
-    fn count(&self, plugin: &Digest, used: Usage) {
+    fn took(&self, plugin: &Digest, used: &Usage) {
         if let Some(plugin) = self.get(plugin) {
-            plugin.count(&CallContext { used, ..CallContext::default() }, false);
+            plugin.took(used);
         }
     }
 }

@@ -311,7 +311,7 @@ impl Running {
             let bytes_out = request.bytes();
             let answered = executor.outbound.send(&sender, request).await;
             let bytes_in = answered.as_ref().map_or(0, Response::bytes);
-            executor.components.count(&digest, Usage { http_calls: 1, bytes_in, bytes_out, ..Usage::default() });
+            executor.components.took(&digest, &Usage { http_calls: 1, bytes_in, bytes_out, ..Usage::default() });
             answered
         }
     }

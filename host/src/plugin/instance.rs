@@ -17,6 +17,7 @@ use super::convert;
 use super::description::Description;
 use super::engine::Engine;
 use super::limits::CallLimits;
+use super::meter::Meter;
 use super::sandbox::{CallContext, CallKind, Exceeded, Guest, HostMemory};
 use crate::digest::Digest;
 use crate::limits::{DESCRIBE_WALL_MS_MAX, INSTANCES_MAX};
@@ -82,6 +83,8 @@ pub struct Loaded {
     triggers: Option<triggers::GuestIndices>,
     execute: Option<ComponentExportIndex>,
     fire: Option<ComponentExportIndex>,
+    /// What its calls have taken.
+    pub(super) meter: Meter,
 }
 
 /// What every run calls is found alone: finding all functions of an interface costs as much as calling one of them.
@@ -129,6 +132,7 @@ impl Factory {
             nodes: nodes.map(|_| nodes::GuestIndices::new(&pre)).transpose()?,
             triggers: triggers.map(|_| triggers::GuestIndices::new(&pre)).transpose()?,
             pre,
+            meter: Meter::default(),
         })
     }
 
@@ -339,6 +343,7 @@ impl Instance {
         let answered = answered.map_err(|error| verdict(error, &self.store, limit_ms));
         let mut call = self.store.data_mut().finish();
         call.used.cpu_us = u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX);
+        self.loaded.meter.called(&call.used, answered.is_err(), &call.grants.limits);
         (answered, call)
     }
 }

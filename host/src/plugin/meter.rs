@@ -11,7 +11,7 @@ use crate::run::{Failure, Usage};
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// What one version of a plugin has taken since this host started, over all its calls.
+/// What one version of a plugin has taken since this host started: all its calls, and requests that its steps wait for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Calls.
@@ -32,7 +32,7 @@ pub struct Totals {
 
 /// Counts what one version of a plugin takes.
 #[derive(Default)]
-pub struct Meter {
+pub(super) struct Meter {
     calls: AtomicU64,
     broken: AtomicU64,
     cpu_us: AtomicU64,
@@ -54,7 +54,7 @@ struct Hour {
 
 impl Meter {
     /// Whether the plugin may be called now.
-    pub fn admit(&self, limits: &Limits) -> Result<(), Failure> {
+    pub(super) fn admit(&self, limits: &Limits) -> Result<(), Failure> {
         if !has_budget(limits) {
             return Ok(());
         }
@@ -69,16 +69,23 @@ impl Meter {
             budgets.into_iter().find_map(|(what, budget, taken)| budget.filter(|max| taken >= u64::from(*max)).zip(Some(what)));
         let Some((max, what)) = spent else { return Ok(()) };
         let left = HOUR.saturating_sub(hour.began.elapsed()).as_millis();
-        let failure =
-            Failure::error("over-budget", format!("the plugin has had its {max} {what} of this hour (`weft plugin limit`)"));
+        let failure = Failure::error(
+            "over-budget",
+            format!("the plugin has had its {max} {what} of this hour; `weft plugin grant NAME --add --limit` gives more"),
+        );
         let retry_after_ms = Some(u32::try_from(left).unwrap_or(u32::MAX));
         Err(Failure { transient: true, retry_after_ms, ..failure })
     }
 
-    /// Counts a call.
-    pub fn count(&self, used: &Usage, is_broken: bool, limits: &Limits) {
+    /// Counts a call, with what it took.
+    pub(super) fn called(&self, used: &Usage, is_broken: bool, limits: &Limits) {
         self.broken.fetch_add(u64::from(is_broken), Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
+        self.took(used, limits);
+    }
+
+    /// Counts what was taken in a call, or outside of any.
+    pub(super) fn took(&self, used: &Usage, limits: &Limits) {
         self.cpu_us.fetch_add(used.cpu_us.into(), Ordering::Relaxed);
         self.memory_bytes.fetch_max(used.memory_bytes, Ordering::Relaxed);
         self.host_calls.fetch_add(used.host_calls.into(), Ordering::Relaxed);
@@ -98,7 +105,7 @@ impl Meter {
     }
 
     /// What was taken.
-    pub fn totals(&self) -> Totals {
+    pub(super) fn totals(&self) -> Totals {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Totals {
             calls: read(&self.calls),
@@ -129,16 +136,16 @@ mod tests {
         let meter = Meter::default();
         let limits = Limits { cpu_ms_per_hour: Some(5), http_calls_per_hour: Some(3), ..Limits::default() };
         assert!(meter.admit(&limits).is_ok());
-        meter.count(&used(4_000, 1), false, &limits);
+        meter.called(&used(4_000, 1), false, &limits);
         assert!(meter.admit(&limits).is_ok());
-        meter.count(&used(1_000, 1), false, &limits);
+        meter.called(&used(1_000, 1), false, &limits);
         let failure = meter.admit(&limits).expect_err("5 ms are spent");
         assert!(
             failure.transient && failure.retry_after_ms.unwrap() > 3_500_000 && failure.message.contains("5 ms of computing")
         );
         let more = Limits { cpu_ms_per_hour: None, ..limits };
         assert!(meter.admit(&more).is_ok());
-        meter.count(&used(0, 1), false, &more);
+        meter.called(&used(0, 1), false, &more);
         assert_eq!(&*meter.admit(&more).unwrap_err().code, "over-budget");
         assert_eq!(meter.totals().calls, 3);
         assert_eq!(meter.totals().bytes_in, 3 * 1024);

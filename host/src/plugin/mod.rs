@@ -29,6 +29,6 @@ pub use host_pattern::{HostPattern, HostPatternError};
 pub use inspect::{CONTRACT, Facts, Refusal, admit, inspect};
 pub use instance::{CallError, Called, Factory, Instance, Loaded};
 pub use limits::{CallLimits, Limits};
-pub use meter::{Meter, Totals};
+pub use meter::Totals;
 pub use registry::{BUILT_IN_VENDOR, ExamineError, Kind, Plugin, Registry, ResolveError};
-pub use sandbox::{CallContext, CallKind, Guest, Log, Requests, SecretSource, Sender, Services, masked};
+pub use sandbox::{CallContext, CallKind, Guest, Log, SecretSource, Sender, Services, masked};

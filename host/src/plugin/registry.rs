@@ -12,10 +12,9 @@ use super::grants::Grants;
 use super::inspect::{Facts, Refusal, admit, inspect};
 use super::instance::{CallError, Factory, Instance, Loaded};
 use super::limits::CallLimits;
-use super::meter::Meter;
-use super::sandbox::CallContext;
+use super::meter::Totals;
 use crate::digest::Digest;
-use crate::run::Failure;
+use crate::run::{Failure, Usage};
 use crate::workflow::{Schema, TypeRef};
 
 /// The vendor of the built-in plugins, whose types may be named by their short names.
@@ -33,8 +32,6 @@ pub struct Plugin {
     pub sees_run: bool,
     /// Whether it may ask for anything beyond its run.
     pub uses_services: bool,
-    /// What it has taken.
-    pub meter: Meter,
     /// What an operator lets it do.
     grants: ArcSwap<Grants>,
     loaded: Arc<Loaded>,
@@ -110,8 +107,7 @@ impl Plugin {
         let uses_services = ["http", "kv", "workflows"].iter().any(|interface| facts.uses(interface));
         let vendor = description.name.split('/').next();
         let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::everything() } else { Grants::default() };
-        let (meter, grants) = (Meter::default(), ArcSwap::from_pointee(grants));
-        Self { digest, description, facts, sees_run, uses_services, meter, grants, loaded }
+        Self { digest, description, facts, sees_run, uses_services, grants: ArcSwap::from_pointee(grants), loaded }
     }
 
     /// What an operator lets it do, now.
@@ -126,12 +122,17 @@ impl Plugin {
 
     /// Whether it may be called now; a failure: it has had what its budgets give.
     pub fn admit(&self) -> Result<(), Failure> {
-        self.meter.admit(&self.grants.load().limits)
+        self.loaded.meter.admit(&self.grants.load().limits)
     }
 
-    /// Counts what a call took.
-    pub fn count(&self, call: &CallContext, is_broken: bool) {
-        self.meter.count(&call.used, is_broken, &self.grants.load().limits);
+    /// What it has taken.
+    pub fn totals(&self) -> Totals {
+        self.loaded.meter.totals()
+    }
+
+    /// Counts what it took outside of its calls.
+    pub fn took(&self, used: &Usage) {
+        self.loaded.meter.took(used, &self.grants.load().limits);
     }
 
     /// A node type of this plugin.

@@ -59,8 +59,8 @@ pub struct CallContext {
     pub services: Option<Arc<dyn Services>>,
     /// What earlier calls in the atomic branches around it staged: it sees that.
     pub around: Staged,
-    /// How many requests it made, by capability.
-    pub requests: Requests,
+    /// How many requests it made for values of the plugin's own.
+    pub kv_calls: u32,
     /// What it took.
     pub used: Usage,
     /// Who sent the request, for triggers.
@@ -93,15 +93,6 @@ impl CallContext {
 /// What stands in the place of a secret's value.
 pub fn masked(name: &str) -> String {
     format!("[secret {name}]")
-}
-
-/// How many requests a call made.
-#[derive(Default)]
-pub struct Requests {
-    /// For values of the plugin's own.
-    pub kv: u32,
-    /// To servers outside.
-    pub http: u32,
 }
 
 /// What a call can ask the host for. Given anew for each call, so that it knows whose it is.
@@ -368,4 +359,29 @@ fn coarse(time: Duration) -> Duration {
     let resolution = u128::from(GUEST_CLOCK_RESOLUTION_MS);
     let millis = time.as_millis() / resolution * resolution;
     Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_guests_together_have_so_much_memory_and_give_it_back() {
+        let of_host = HostMemory::default();
+        let bounds = || Bounds {
+            exceeded: Exceeded::Nothing,
+            memory_bytes: 0,
+            memory_bytes_max: GUESTS_MEMORY_BYTES_MAX,
+            of_host: of_host.clone(),
+        };
+        let (mut first, mut second) = (bounds(), bounds());
+        assert!(first.memory_growing(0, GUESTS_MEMORY_BYTES_MAX - 1, None).unwrap());
+        assert!(second.memory_growing(0, 2, None).is_err());
+        assert_eq!(second.exceeded, Exceeded::HostMemory);
+        assert!(second.memory_growing(0, 1, None).unwrap(), "what was refused is not counted");
+        drop(first);
+        assert!(second.memory_growing(1, 1000, None).unwrap());
+        drop(second);
+        assert_eq!(of_host.load(Ordering::Relaxed), 0);
+    }
 }

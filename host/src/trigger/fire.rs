@@ -61,16 +61,12 @@ impl Triggers {
         let workflow = &program.plan.workflow;
         let runs_started = self.executor.store().runs_started(workflow).map_err(crate::executor::Error::from)?;
         let (call, secrets) = self.call(program, runs_started)?;
-        let plugin = self.registry.get(&program.trigger.digest);
-        if let Some(plugin) = &plugin {
+        if let Some(plugin) = self.registry.get(&program.trigger.digest) {
             plugin.admit()?;
         }
         let mut instance = self.instance_of(program).await?;
         let context = self.context(program, &call, secrets, remote_address);
         let (answer, context) = instance.fire(&call, event, context).await;
-        if let Some(plugin) = &plugin {
-            plugin.count(&context, answer.is_err());
-        }
         for line in &context.log.lines {
             tracing::info!(%workflow, level = ?line.level, "trigger: {}", line.message);
         }

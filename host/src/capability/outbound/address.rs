@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
-/// What resolves names.
+/// The addresses of a name, when they are known.
 pub(super) type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Resolves a name, once for each connection.
+/// What resolves names, once for each connection; tests give their own.
 pub(super) type Resolve = Arc<dyn Fn(Name) -> Resolved + Send + Sync>;
 
 /// Resolves names, and leaves out addresses that are not public. What it gives is what is connected to.

@@ -62,13 +62,10 @@ pub struct HttpClient {
 impl HttpClient {
     /// A client that trusts the certificates that the system trusts.
     pub fn new() -> io::Result<Self> {
-        Self::resolving(Arc::new(|name| {
+        let resolve: Resolve = Arc::new(|name| {
             let mut system = GaiResolver::new();
             Box::pin(async move { Ok(system.call(name).await?.collect::<Vec<SocketAddr>>()) })
-        }))
-    }
-
-    fn resolving(resolve: Resolve) -> io::Result<Self> {
+        });
         let mut connector = HttpConnector::new_with_resolver(PublicResolver(resolve));
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(Duration::from_millis(HTTP_CONNECT_MS_MAX)));

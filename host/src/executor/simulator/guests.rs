@@ -140,7 +140,7 @@ impl Components for Guests {
         Arc::default()
     }
 
-    fn count(&self, _: &Digest, _: Usage) {}
+    fn took(&self, _: &Digest, _: &Usage) {}
 }
 
 struct Guest<'a> {

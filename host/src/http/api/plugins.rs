@@ -28,7 +28,8 @@ pub(super) async fn add(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(status, &inspected(&installed.plugin)))
 }
 
-/// `GET /plugins/{vendor}/{name}?version` → plugin with its types, schemas, imports and exports. By default the newest version.
+/// `GET /plugins/{vendor}/{name}?version` → plugin with its types, schemas, imports and exports, its grants, and what it has
+/// `used` since the host started: `{calls, broken, cpu_us, memory_bytes, host_calls, bytes_in, bytes_out}`. By default the newest version.
 pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["version"])?;
     let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
@@ -77,6 +78,6 @@ fn inspected(plugin: &Plugin) -> Value {
     body["imports"] = json!(plugin.facts.imports);
     body["exports"] = json!(plugin.facts.exports);
     body["grants"] = json!(*plugin.grants());
-    body["used"] = json!(plugin.meter.totals());
+    body["used"] = json!(plugin.totals());
     body
 }
