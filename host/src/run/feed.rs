@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::entry::{Arrival, Entry, Failure, LogLine, Outcome};
+use super::called::{Failure, LogLine, Outcome};
+use super::entry::{Arrival, Entry};
 use super::history::FailureView;
 
 /// One entry of a journal, without what only the engine needs.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::entry::{Arrival, Called, Decision, Effects, Entry, Failure, LogLine, Outcome, SecretUse, Status, Usage};
+use super::called::{Called, Effects, Failure, LogLine, Outcome, SecretUse, Status, Usage};
+use super::entry::{Arrival, Decision, Entry};
 use super::id::RunId;
 use super::wait::{Wait, WaitKind};
 use crate::workflow::Json;

@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no IO, no await. Time and randomness come in with the entries.
 
+mod called;
 mod entry;
 mod feed;
 mod history;
@@ -11,10 +12,8 @@ mod staged;
 mod state;
 mod wait;
 
-pub use entry::{
-    Accepted, Arrival, BranchStart, Called, Decision, Effects, Entry, Failure, LogLevel, LogLine, Outcome, Parent, Reason, Rerun,
-    Response, SecretUse, Status, Usage,
-};
+pub use called::{BranchStart, Called, Effects, Failure, LogLevel, LogLine, Outcome, Response, SecretUse, Status, Usage};
+pub use entry::{Accepted, Arrival, Decision, Entry, Parent, Reason, Rerun};
 pub use feed::EntryView;
 pub use history::{ActivationView, FailureView, ResponseView, View, view};
 pub use id::{RunId, RunIdError};

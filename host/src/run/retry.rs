@@ -1,6 +1,6 @@
 //! When a call that failed is made again.
 
-use super::entry::Failure;
+use super::called::Failure;
 use crate::workflow::Retry;
 
 /// How long to wait, in milliseconds, before a call is made again whose try number `attempt` failed; none: it is not made again.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::waits::{BRANCH, WAIT};
 use super::{Activation, ActivationId, State};
 use crate::limits::{BRANCH_ID_BYTES_MAX, OPEN_AT_ONCE_MAX};
-use crate::run::entry::{BranchStart, Failure, Outcome};
+use crate::run::called::{BranchStart, Failure, Outcome};
 use crate::run::wait::{Wait, WaitKind};
 use crate::workflow::{Key, Plan};
 

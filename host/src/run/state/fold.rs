@@ -8,7 +8,8 @@ use serde_json::json;
 use super::waits::{BRANCH, abandon, spent};
 use super::{Activation, ActivationId, Began, End, Ended, Event, ListRun, ListRunId, Overlay, Owner, Phase, State};
 use crate::limits::{ATOMIC_RESTARTS_MAX, RUN_CALLS_MAX};
-use crate::run::entry::{BranchStart, Called, Entry, Failure, Outcome, Reason, Status};
+use crate::run::called::{BranchStart, Called, Failure, Outcome, Status};
+use crate::run::entry::{Entry, Reason};
 use crate::workflow::{Json, Key, ListId, ON_FAILURE, OnFailure, Plan, StepId};
 
 impl State {

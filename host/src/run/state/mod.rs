@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{Entry, Failure, Reason, Response, SecretUse, Status};
+use super::called::{Failure, Response, SecretUse, Status};
+use super::entry::{Entry, Reason};
 use super::id::RunId;
 use super::staged::Staged;
 use super::wait::{Fault, Request, Wait, WaitKind};

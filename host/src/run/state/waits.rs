@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::{Activation, ActivationId, Child, Ended, Event, OpenWait, Phase, State};
-use crate::run::entry::{Arrival, Decision, Failure};
+use crate::run::called::Failure;
+use crate::run::entry::{Arrival, Decision};
 use crate::run::id::RunId;
 use crate::run::wait::{Wait, WaitKind};
 use crate::workflow::{Json, Plan};
