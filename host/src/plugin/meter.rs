@@ -26,7 +26,7 @@ pub struct Totals {
     pub host_calls: u64,
     /// Bytes received from servers outside.
     pub bytes_in: u64,
-    /// Bytes sent to servers outside.
+    /// Bytes that were given to be sent to servers outside, also where that was denied.
     pub bytes_out: u64,
 }
 

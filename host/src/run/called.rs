@@ -60,13 +60,13 @@ pub struct Usage {
     /// Requests to the host, of every capability but `log`.
     #[serde(skip_serializing_if = "is_zero")]
     pub host_calls: u32,
-    /// Of these, requests to servers outside.
+    /// Of these, requests to servers outside, also those that were denied.
     #[serde(skip_serializing_if = "is_zero")]
     pub http_calls: u32,
     /// Bytes received from servers outside.
     #[serde(skip_serializing_if = "is_zero_64")]
     pub bytes_in: u64,
-    /// Bytes sent to servers outside.
+    /// Bytes that were given to be sent to servers outside.
     #[serde(skip_serializing_if = "is_zero_64")]
     pub bytes_out: u64,
 }
