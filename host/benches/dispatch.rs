@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use weft::limits::STEP_WALL_MS_MAX;
 use weft::plugin::exports::nodes;
-use weft::plugin::{Cache, CallContext, Engine, Factory, Instance, Kind, Plugin, Registry};
+use weft::plugin::{Cache, CallContext, Compiler, Engine, Factory, Instance, Kind, Plugin, Registry};
 
 const ROUNDS: usize = 20_000;
 
@@ -19,7 +19,7 @@ async fn measure() {
     let engine = Engine::start().expect("an engine");
     let cache = Cache::open(folder.path(), [0; 32], &engine).expect("a cache");
     let factory = Factory::new(engine, weft::capability::link).expect("a factory");
-    let registry = Arc::new(Registry::new(factory, cache));
+    let registry = Arc::new(Registry::new(factory, Compiler::here(), cache));
     for (name, bytes) in weft::built_in::PLUGINS {
         let plugin = registry.examine((*bytes).into()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         registry.add(plugin);

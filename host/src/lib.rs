@@ -15,6 +15,8 @@ pub mod plugin;
 
 pub mod capability;
 
+pub mod lab;
+
 pub mod executor;
 
 pub mod trigger;

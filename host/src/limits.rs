@@ -86,6 +86,13 @@ pub const CARE_PAGE_PAIRS: usize = 1_000;
 /// Bytes that are written at one time by what copies a store.
 pub const CARE_BATCH_BYTES: usize = 1024 * 1024;
 
+/// Bytes of what the audit log tells of a change, as JSON: with the rest of an entry it fits into one value of the engine. Of more the
+/// beginning is kept, and the digest.
+pub const AUDIT_DETAILS_BYTES_MAX: usize = 4 * 1024;
+
+/// Bytes of the name or path that an entry of the audit log is about.
+pub const AUDIT_NAME_BYTES_MAX: usize = 512;
+
 /// Problems of a store that are listed; all are counted. Where there are more, one copy is as good as another: the one from before.
 pub const PROBLEMS_LISTED_MAX: usize = 1_000;
 
@@ -189,11 +196,135 @@ pub const LOG_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one line.
 pub const LOG_LINE_BYTES_MAX: usize = 8 * 1024;
 
+/// Parts of a schema that are looked at to find one member: a schema may refer to itself, and twice at each turn.
+pub const SCHEMA_LOOKS_MAX: usize = 1_000;
+
+/// Unfinished runs of a revision that are counted one by one: how many more there are than that changes nobody's mind.
+pub const UNFINISHED_COUNTED_MAX: usize = 10_000;
+
+/// How long a plugin is tried to be removed that a request or a run holds: what has just ended lets go of it in milliseconds.
+pub const LET_GO_MAX: Duration = Duration::from_millis(500);
+
+/// Revisions and runs that a refusal names: more is not read.
+pub const USES_NAMED_MAX: usize = 10;
+
 /// Bytes of a plugin's component: Python's toolchain makes 18 MiB, and compiling more takes minutes.
 pub const PLUGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Silence of a registry after which a plugin is not waited for any longer.
+pub const REGISTRY_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// Keys that are trusted for one vendor: an old and a new one, and those of its people.
+pub const VENDOR_KEYS_MAX: usize = 100;
+
+/// Signatures in one file: a vendor's old and new key, and whoever looked at it for others.
+pub const PLUGIN_SIGNATURES_MAX: usize = 8;
+
+/// Bytes of one of them: a key, a signature, and a few lines of text.
+pub const SIGNATURE_BYTES_MAX: usize = 4 * 1024;
+
+/// Functions of one component, with all that is nested in it: Python's toolchain makes 20,000.
+pub const COMPONENT_FUNCTIONS_MAX: usize = 100_000;
+
+/// Types of one component: a few thousand are usual.
+pub const COMPONENT_TYPES_MAX: usize = 50_000;
+
+/// Imports of one component and of the modules within it.
+pub const COMPONENT_IMPORTS_MAX: usize = 20_000;
+
+/// Exports and aliases of one component: a module of a toolchain with dynamic linking exports thousands.
+pub const COMPONENT_EXPORTS_MAX: usize = 100_000;
+
+/// Globals of one component: dynamic linking makes one for each symbol.
+pub const COMPONENT_GLOBALS_MAX: usize = 100_000;
+
+/// Segments of data and of table elements of one component.
+pub const COMPONENT_SEGMENTS_MAX: usize = 100_000;
+
+/// Instances in one component, by its text: a component of a component may be there more often than that.
+pub const COMPONENT_INSTANCES_MAX: usize = 1_000;
+
+/// Modules and components within one component: Python's toolchain makes about ten.
+pub const COMPONENT_MODULES_MAX: usize = 200;
+
+/// How deep components are nested within each other: toolchains make two levels, compositions of components a few more.
+pub const COMPONENT_DEPTH_MAX: usize = 16;
+
+/// Bytes of one function's code. The largest of interpreters have some hundreds of KiB; a compiler's time grows faster than them.
+pub const FUNCTION_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Locals of one function: a compiler's time is their number times that of the blocks.
+pub const FUNCTION_LOCALS_MAX: usize = 20_000;
+
+/// How deep blocks are nested in a function: a switch of an interpreter has one level for each case.
+pub const FUNCTION_NESTING_MAX: usize = 5_000;
+
+/// Seconds in which a component must be compiled, unless an operator says otherwise. The largest that are known (Python's) take six.
+pub const COMPILE_SECONDS_DEFAULT: u32 = 60;
+
+/// Bytes of address space of a compiler: what NEAR gives its own, which compiles what anybody sends.
+pub const COMPILE_MEMORY_BYTES_MAX: usize = 4 * 1024 * 1024 * 1024;
+
+/// Threads of a compiler: more than a few do not end sooner, and each has memory of its own.
+pub const COMPILE_THREADS_MAX: usize = 4;
+
+/// Compilers at one time: together they may take twice [`COMPILE_MEMORY_BYTES_MAX`].
+pub const COMPILERS_MAX: usize = 2;
+
+/// By how much a compiler is less urgent than the host (`nice`): who is served goes before who installs.
+pub const COMPILE_NICENESS: i32 = 10;
+
+/// Bytes of a compiled component: about three times the component, sometimes eight.
+pub const COMPILED_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Bytes of what a compiler says of its failure.
+pub const COMPILE_REPORT_BYTES_MAX: usize = 4 * 1024;
+
 /// Milliseconds that a component may take to say who it is, or to check a config.
 pub const DESCRIBE_WALL_MS_MAX: u64 = 5_000;
+
+/// Types of one plugin: a list that people choose from.
+pub const DESCRIBED_TYPES_MAX: usize = 200;
+
+/// Branches, waits and subscriptions of one type.
+pub const DESCRIBED_MEMBERS_MAX: usize = 100;
+
+/// Bytes of what a plugin says of itself: two hundred types with a schema of 20 KiB each.
+pub const DESCRIPTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Patterns in one schema: each becomes a machine of [`SCHEMA_PATTERN_BYTES_MAX`] at most.
+pub const SCHEMA_PATTERNS_MAX: usize = 100;
+
+/// Bytes of a pattern that was made ready to match.
+pub const SCHEMA_PATTERN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Bytes of a code, a kind, a key or an id from a guest: programs compare them.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// Bytes of all header fields of a request or a response of a guest: servers take 8 to 64 KiB.
+pub const HEADER_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the URL of a request of a guest: servers take 8 KiB.
+pub const URL_BYTES_MAX: usize = 16 * 1024;
+
+/// People that a task is for, and buttons that it has.
+pub const TASK_MEMBERS_MAX: usize = 100;
+
+/// Bytes that one call stages (its output, results of steps, values, contexts of runs that it starts) and keeps of what it read,
+/// together with the calls in the atomic branches around it: they are in memory until they are committed in one batch.
+pub const STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Bytes that one request of `crypto` works on: the longest body that is signed. The host computes meanwhile, and cannot be interrupted.
+pub const CRYPTO_BYTES_MAX: usize = BODY_BYTES_MAX;
+
+/// Subscriptions of one workflow's trigger, and methods of one of them.
+pub const SUBSCRIPTIONS_MAX: usize = 100;
+
+/// Signals that one event may send.
+pub const SIGNALS_MAX: usize = 100;
+
+/// Problems of one config that a plugin may find: nobody reads more.
+pub const CONFIG_PROBLEMS_MAX: usize = 100;
 
 /// Messages that one call may add for whoever caused the run.
 pub const MESSAGES_MAX: usize = 100;
@@ -227,6 +358,38 @@ pub const HTTP_REDIRECTS_MAX: u32 = 5;
 
 /// Milliseconds for connecting to a server outside.
 pub const HTTP_CONNECT_MS_MAX: u64 = 10_000;
+
+/// Bytes of the host's answers that are kept with one call for replays: as much as a journal entry may hold anyway.
+pub const RECORDED_BYTES_MAX: usize = 256 * 1024;
+
+/// Runs that a replay looks through for calls of its plugin.
+pub const REPLAY_RUNS_MAX: u32 = 10_000;
+
+/// How long a replay takes. Whoever asks for it waits.
+pub const REPLAY_MS_MAX: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Calls that a replay makes again at most.
+pub const REPLAY_CALLS_MAX: u32 = 10_000;
+
+/// Differences that a replay tells.
+pub const REPLAY_DIFFERENCES_MAX: usize = 100;
+
+/// Calls of a plugin version that break off or overrun one after the other before it is put in quarantine. One break may be its input's
+/// fault, and each costs a whole deadline.
+pub const BREAKS_IN_A_ROW_MAX: u32 = 5;
+
+/// How long a run that a plugin in quarantine holds up is left alone before it looks again by itself. A release tells those that this
+/// process knows of at once.
+pub const QUARANTINE_LOOK_MS: u64 = 5 * 60_000;
+
+/// Requests by `wasi:http` that one call has under way at once; further ones wait. Each may hold a whole body in the host.
+pub const WASI_HTTP_AT_ONCE_MAX: usize = 8;
+
+/// Bytes that one call receives by `wasi:http`: they stay in the host's memory until the guest reads them.
+pub const WASI_HTTP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Bytes of a body that a guest gives at once by `wasi:http`: every body that it makes may hold as much in the host.
+pub const WASI_HTTP_CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of a secret: keys and certificates fit.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
@@ -315,3 +478,24 @@ pub const FLUSH_SLOW: Duration = Duration::from_secs(1);
 /// How long the store's writer gathers batches before a flush, when it is busy: measured at 32 clients, 0.5 ms makes groups of
 /// 16 instead of 4 and saves a quarter of the CPU time of a run, and throughput rises with it.
 pub const COMMIT_GATHER: Duration = Duration::from_micros(500);
+
+/// Calls of a step on the bench, until it is finished: what waits or goes round longer is looked at in a host.
+pub const LAB_CALLS_MAX: usize = 1_000;
+
+/// Golden cases of a plugin: each costs an instance, and people read the report.
+pub const GOLDEN_CASES_MAX: usize = 1_000;
+
+/// Bytes of a file of golden cases.
+pub const GOLDEN_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Configs that are made up for one type to see what it does with them.
+pub const HOSTILE_CONFIGS_MAX: usize = 200;
+
+/// Bytes of the text in such a config: the longest that a body or an output brings.
+pub const HOSTILE_TEXT_BYTES: usize = 1024 * 1024;
+
+/// How deep such a config nests: as deep as a host reads JSON, less what is around it.
+pub const HOSTILE_DEPTH: usize = 120;
+
+/// Calls of which the middle one is shown as what a call costs.
+pub const MEASURED_CALLS: usize = 21;

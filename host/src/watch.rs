@@ -1,11 +1,11 @@
-//! The watched folder: a `.wasm` file that is put there is installed while the host runs.
+//! Folders that are watched: a `.wasm` file that is put into a host's is installed while it runs; a plugin's sources are built when one is saved.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 use crate::admin::Admin;
@@ -68,13 +68,51 @@ async fn look(folder: &Path, admin: &Admin, seen: &mut Seen) {
             there.insert(path, (metadata.len(), metadata.modified().ok()));
         }
     }
-    for (path, facts) in &there {
-        if seen.get(path) != Some(facts) {
-            admin.install_file(path).await;
-        }
+    let fresh = there.iter().filter(|(path, facts)| seen.get(*path) != Some(facts));
+    match &fresh.map(|(path, _)| path.clone()).collect::<Vec<_>>()[..] {
+        [path] => admin.install_file(path).await,
+        several => admin.install_files(several).await,
     }
     for path in seen.keys().filter(|path| !there.contains_key(*path)) {
         admin.forget_file(path);
     }
     *seen = there;
+}
+
+/// The sources of a plugin, watched until this is dropped.
+pub struct Sources {
+    _watcher: RecommendedWatcher,
+    changes: mpsc::Receiver<()>,
+}
+
+impl Sources {
+    /// Watches a folder and those in it, but not what is built or fetched there.
+    pub fn watch(folder: &Path) -> anyhow::Result<Self> {
+        let (changed, changes) = mpsc::channel(1);
+        let root = folder.to_owned();
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return };
+            // Reading is no change, or each build would be followed by the next.
+            let is_change = matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_));
+            if is_change && event.paths.iter().any(|path| is_source(path.strip_prefix(&root).unwrap_or(path))) {
+                let _ = changed.try_send(());
+            }
+        })?;
+        watcher.watch(folder, RecursiveMode::Recursive)?;
+        Ok(Self { _watcher: watcher, changes })
+    }
+
+    /// Waits for a change, and then until it has been quiet for a moment.
+    pub async fn changed(&mut self) {
+        let _ = self.changes.recv().await;
+        let quiet = Duration::from_millis(FOLDER_SETTLE_MS);
+        while tokio::time::timeout(quiet, self.changes.recv()).await.is_ok_and(|note| note.is_some()) {}
+    }
+}
+
+/// Whether a file, by its path below the plugin's folder, is what people write.
+fn is_source(path: &Path) -> bool {
+    let is_made = |name: &str| ["target", "node_modules", "build"].contains(&name) || name.starts_with('.');
+    let is_made_file = path.extension().is_some_and(|extension| extension == "wasm") || path.ends_with("Cargo.lock");
+    !is_made_file && !path.iter().any(|name| is_made(&name.to_string_lossy()))
 }

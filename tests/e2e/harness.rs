@@ -261,10 +261,11 @@ impl Host {
         assert_eq!(self.api("PUT", &format!("/secrets/{name}"), value.as_bytes()).status, 200);
     }
 
-    /// Adds a plugin and lets it do what there is inside the host.
+    /// Adds a plugin and lets it do what there is inside the host, and break as often as it likes.
     pub(crate) fn add_plugin(&self, name: &str) {
         let plugin = self.add_bare_plugin(name);
-        self.set_grants(&plugin, &json!({"kv": true, "workflows": ["*"], "secrets": ["*"]}));
+        let limits = json!({"breaks_in_a_row": 0});
+        self.set_grants(&plugin, &json!({"kv": true, "workflows": ["*"], "secrets": ["*"], "limits": limits}));
     }
 
     /// Adds a plugin, to which nothing is granted. Its name.
@@ -403,14 +404,26 @@ pub(crate) fn repository() -> PathBuf {
 }
 
 /// The target folder: the one that the binary under test was built into.
-fn target() -> PathBuf {
+pub(crate) fn target() -> PathBuf {
     Path::new(env!("CARGO_BIN_EXE_weft")).ancestors().nth(2).unwrap().to_owned()
 }
 
 /// A component that `cargo xtask test` built.
 pub(crate) fn guest(name: &str) -> Vec<u8> {
-    let path = target().join("test-guests").join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `cargo xtask test`", path.display()))
+    let path = guest_path(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}; run `cargo xtask test`"))
+}
+
+/// Where it stands.
+pub(crate) fn guest_path(name: &str) -> String {
+    target().join("test-guests").join(format!("{name}.wasm")).to_str().unwrap().to_owned()
+}
+
+/// The command line without any host.
+pub(crate) fn offline(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
+    command.args(arguments).env_remove("WEFT_DATA").env("WEFT_URL", "http://127.0.0.1:1");
+    command.stdin(Stdio::null()).output().unwrap()
 }
 
 /// The shim between host and system, built once for this process.

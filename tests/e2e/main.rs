@@ -4,27 +4,45 @@
 
 mod grants;
 mod harness;
+mod parcel;
+mod process;
 mod server;
+mod versions;
 
+mod approvals;
+mod audit;
+mod authors;
+mod bombs;
+mod canary;
 mod care;
 mod cli;
+mod contract;
 mod control;
 mod effects;
 mod faults;
 mod feed;
 mod hooks;
+mod hostile;
+mod imports;
 mod kill;
+mod languages;
+mod lifecycle;
 mod load;
 mod mixed;
 mod payloads;
 mod plugins;
 mod power;
+mod quarantine;
 mod refusals;
+mod replay;
 mod revisions;
 mod sandbox;
 mod scale;
 mod secrets;
+mod signatures;
 mod store;
+mod swap;
+mod upgrade;
 mod vendors;
 mod waits;
 

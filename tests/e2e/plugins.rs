@@ -153,3 +153,27 @@ fn a_compiled_component_that_was_changed_on_disk_is_not_run() {
     assert_eq!(host.hook("greeting", br#"{"name": "Ada"}"#).json(), json!({"text": "Hello, Ada!"}));
     assert_eq!(host.log().matches("was changed on disk").count(), 0, "said before it listened");
 }
+
+#[test]
+fn a_folder_is_added_whole_and_a_bad_file_keeps_back_no_other() {
+    let host = Host::start();
+    let folder = tempfile::tempdir().unwrap();
+    for (name, bytes) in
+        [("a.wasm", guest("greet")), ("b.wasm", b"no plugin".to_vec()), ("c.wasm", guest("swap")), ("d.txt", vec![])]
+    {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+    }
+    let path = folder.path().to_str().unwrap();
+    let added = host.cli(&["--json", "plugin", "add", path]);
+    assert_eq!(added.status.code(), Some(1));
+    let added: Value = serde_json::from_slice(&added.stdout).unwrap();
+    let names: Vec<&str> = added["items"].as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["acme/greet", "acme/swap"]);
+    assert!(added["refused"][0]["source"].as_str().unwrap().ends_with("b.wasm"), "{added}");
+    std::fs::remove_file(folder.path().join("b.wasm")).unwrap();
+    assert!(host.cli(&["plugin", "add", path]).status.success());
+    let empty = tempfile::tempdir().unwrap();
+    let refused = host.cli(&["plugin", "add", empty.path().to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no .wasm file"));
+}

@@ -1,7 +1,10 @@
 //! What plugins may do beyond their runs.
 
+use serde_json::json;
+
 use super::{Admin, Error};
 use crate::plugin::{Grants, Plugin};
+use crate::store::What;
 
 impl Admin {
     /// What a plugin may do, in all its versions.
@@ -17,9 +20,10 @@ impl Admin {
             return Err(Error::Setting(problems.join("; ")));
         }
         let _changing = self.changing.lock().await;
-        self.any_version(name)?;
+        let before = self.any_version(name)?.grants();
         let stored = serde_json::to_value(&grants).map_err(|error| crate::store::Error::Engine(error.to_string()))?;
-        self.store.put_grants(name, &stored).await?;
+        let entry = self.entry(What::GrantsChanged, name, json!({ "grants": stored, "before": *before }));
+        self.store.put_grants(name, &stored, &entry).await?;
         for plugin in self.registry.list().iter().filter(|plugin| plugin.description.name == name) {
             plugin.grant(grants.clone());
         }
@@ -31,6 +35,12 @@ impl Admin {
         let plugins = self.registry.list();
         let found = plugins.into_iter().rfind(|plugin| plugin.description.name == name);
         found.ok_or_else(|| Error::not_found("plugin", name, "; `weft plugin list` shows what is installed"))
+    }
+
+    /// Whether anything was ever granted to a plugin of this name, perhaps before it was removed.
+    pub(super) async fn has_grants(&self, name: &str) -> Result<bool, Error> {
+        let granted = self.read(crate::store::Store::grants).await?;
+        Ok(granted.iter().any(|(known, grants)| known == name && *grants != json!({})))
     }
 
     /// Lets a plugin that has just become callable do what was granted to it before.

@@ -2,42 +2,69 @@
 //!
 //! Every way in (API, CLI, watched folder) comes through here, so that each rule is written once.
 
+mod approve;
+mod audit;
+mod canary;
 mod grants;
 mod history;
 mod install;
 mod publish;
+mod quarantine;
 mod queues;
+mod remove;
 mod runs;
+mod secrets;
+mod upgrade;
+mod vendors;
 mod workflows;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+pub use approve::{Held, Signer, Standing, Unused};
 pub use history::{Janitor, Keep};
-pub use install::{InstallError, Installed, RefusedFile, Source};
+pub use install::{InstallError, Installed, Options, RefusedFile, Source};
 pub use queues::Queue;
+pub use remove::{PluginVersion, Removable, RemoveError};
 pub use runs::{StartRun, Which};
+pub use upgrade::{Move, UpgradePlan, Verdict};
 pub use workflows::{DraftSaved, Published};
 
 use crate::capability::{Vault, VaultError};
+use crate::digest::Digest;
 use crate::executor::{ArriveError, Clock, Executor, RerunError};
 use crate::plugin::Registry;
 use crate::run::Failure;
-use crate::store::{self, Store};
+use crate::store::{self, Store, Who};
 use crate::trigger::{RouteConflict, SubscribeError, Triggers};
 use crate::workflow::{Key, Problem};
 
-/// A host's business, apart from its runs.
+/// A host's business, apart from its runs. Each way in has its own, which says who comes that way; they share everything else.
+#[derive(Clone)]
 pub struct Admin {
+    /// Who the audit log says it was.
+    who: Who,
     store: Store,
     registry: Arc<Registry>,
     vault: Arc<Vault>,
     triggers: Arc<Triggers>,
     /// Changes of workflows and plugins come one after the other.
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// Files of the watched folder that are no plugins.
-    refused: Mutex<BTreeMap<PathBuf, RefusedFile>>,
+    refused: Arc<Mutex<BTreeMap<PathBuf, RefusedFile>>>,
+    /// Files of the watched folder that are plugins.
+    in_folder: Arc<Mutex<BTreeMap<PathBuf, Digest>>>,
+    /// Installed plugins that could not be taken up at the start.
+    unused: Arc<Mutex<Vec<Unused>>>,
+    rules: Rules,
+}
+
+/// What holds for every plugin of another vendor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Only those that a trusted key signed are used.
+    pub signed_only: bool,
 }
 
 /// Why something could not be done.
@@ -46,7 +73,7 @@ pub enum Error {
     /// There is no such thing.
     #[error("there is no {what} `{name}`{hint}")]
     NotFound {
-        /// `workflow`, `revision`, `run`, `plugin`, `secret`.
+        /// `workflow`, `revision`, `run`, `plugin`, `secret`, `key`.
         what: &'static str,
         /// As it was asked for.
         name: String,
@@ -71,6 +98,9 @@ pub enum Error {
     /// A plugin could not be installed.
     #[error(transparent)]
     Install(#[from] InstallError),
+    /// A plugin cannot be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveError),
     /// A secret could not be set or read.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -104,10 +134,21 @@ impl Error {
 }
 
 impl Admin {
-    /// Puts together what a host's business needs.
-    pub fn new(store: Store, vault: Arc<Vault>, triggers: Arc<Triggers>) -> Self {
+    /// Puts together what a host's business needs, for the host itself: see [`Admin::acting`].
+    pub fn new(store: Store, vault: Arc<Vault>, triggers: Arc<Triggers>, rules: Rules) -> Self {
         let registry = triggers.registry().clone();
-        Self { store, registry, vault, triggers, changing: tokio::sync::Mutex::default(), refused: Mutex::default() }
+        Self {
+            who: Who::Host,
+            store,
+            registry,
+            vault,
+            triggers,
+            changing: Arc::default(),
+            refused: Arc::default(),
+            in_folder: Arc::default(),
+            unused: Arc::default(),
+            rules,
+        }
     }
 
     /// The host's secrets.

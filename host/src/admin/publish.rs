@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::approve::Held;
 use super::{Admin, Error};
 use crate::plugin::contract::types;
-use crate::plugin::{Kind, Plugin};
-use crate::store::Pin;
+use crate::plugin::{Description, Kind, Plugin};
+use crate::store::{Pin, Revision};
 use crate::workflow::{Definition, ON_FAILURE, Problem, Root, Schema, Step, Template, TypeRef, Variable};
 
 /// The cases of `subscription` that this host delivers.
@@ -19,6 +20,18 @@ const NOT_IN_SYNCHRONOUS: [&str; 3] = ["timer", "signal", "task"];
 
 /// A plugin that carries out a type, and the type's name within it.
 type Found = (Arc<Plugin>, String);
+
+/// Which plugins carry out the types of a definition.
+#[derive(Clone, Copy)]
+pub(super) enum Choice<'a> {
+    /// The newest that its requirements allow.
+    Newest,
+    /// Those that this revision is pinned to, but this plugin in place of its other versions, whatever the requirements say.
+    Instead(&'a Revision, &'a Arc<Plugin>),
+}
+
+/// The plugins of a definition: its trigger's, and each type's that its steps name.
+pub(super) type Pins = (Pin, BTreeMap<String, Pin>);
 
 /// What the trigger of a definition is known to give.
 struct Surroundings {
@@ -38,13 +51,16 @@ struct Sight {
 
 impl Admin {
     /// The plugins of a definition, or everything that is wrong with it.
-    pub(super) async fn resolve(&self, definition: &Definition) -> Result<(Pin, BTreeMap<String, Pin>), Error> {
+    pub(super) async fn resolve(&self, definition: &Definition, choice: Choice<'_>) -> Result<Pins, Error> {
         let mut problems = Vec::new();
         let mut nodes: HashMap<&str, Option<Found>> = HashMap::new();
-        let find = |kind: Kind, type_name: &str, at: &str, problems: &mut Vec<Problem>| match self.find(kind, type_name) {
+        let held = self.standing().await?.held;
+        let find = |kind: Kind, type_name: &str, at: &str, problems: &mut Vec<Problem>| match self
+            .find(kind, type_name, choice, &held)
+        {
             Ok(found) => Some(found),
-            Err(message) => {
-                problems.push(Problem::new(format!("{at}/type"), message));
+            Err(problem) => {
+                problems.push(Problem { pointer: format!("{at}/type"), ..problem });
                 None
             }
         };
@@ -110,10 +126,44 @@ impl Admin {
         }
     }
 
-    fn find(&self, kind: Kind, type_name: &str) -> Result<Found, String> {
-        let reference: TypeRef = type_name.parse().map_err(|error: crate::workflow::TypeRefError| error.to_string())?;
-        let plugin = self.registry.resolve(kind, &reference).map_err(|error| error.to_string())?;
+    fn find(&self, kind: Kind, type_name: &str, choice: Choice<'_>, held: &[Held]) -> Result<Found, Problem> {
+        let wrong = |error: String| Problem::new("", error);
+        let reference: TypeRef = type_name.parse().map_err(|error: crate::workflow::TypeRefError| wrong(error.to_string()))?;
+        let plugin = match choice {
+            Choice::Newest => self.registry.resolve(kind, &reference).map_err(|error| {
+                let held = Self::held_for(held, kind, &reference);
+                let code = held.is_some().then(|| "plugin-held".into());
+                Problem { code, ..wrong(held.unwrap_or_else(|| error.to_string())) }
+            })?,
+            Choice::Instead(revision, plugin) => {
+                self.find_instead(kind, type_name, &reference.name, revision, plugin).map_err(wrong)?
+            }
+        };
+        if let Some(reason) = plugin.quarantine_reason() {
+            let Description { name, version, .. } = &plugin.description;
+            return Err(wrong(format!(
+                "`{name}` {version} is in quarantine ({reason}): name another version, or see `weft plugin release`"
+            )));
+        }
         Ok((plugin, reference.name))
+    }
+
+    fn find_instead(
+        &self,
+        kind: Kind,
+        type_name: &str,
+        name: &str,
+        revision: &Revision,
+        instead: &Arc<Plugin>,
+    ) -> Result<Arc<Plugin>, String> {
+        let pin = revision.pin(kind == Kind::Trigger, type_name);
+        let pin = pin.ok_or_else(|| format!("the revision does not say which plugin carries out `{type_name}`"))?;
+        let description = &instead.description;
+        if pin.plugin != description.name {
+            return self.registry.get(&pin.digest).ok_or_else(|| format!("`{}` {} is not installed", pin.plugin, pin.version));
+        }
+        let gone = || format!("{} {} has no {} type `{name}` any more", description.name, description.version, kind.as_str());
+        if instead.has(kind, name) { Ok(instead.clone()) } else { Err(gone()) }
     }
 
     async fn check_config(
@@ -229,7 +279,7 @@ impl Surroundings {
     }
 }
 
-fn each_variable(config: &Value, at: &str, problems: &mut Vec<Problem>, check: impl Fn(&Variable) -> Option<String>) {
+pub(super) fn each_variable(config: &Value, at: &str, problems: &mut Vec<Problem>, check: impl Fn(&Variable) -> Option<String>) {
     let (template, found) = Template::read(config);
     problems.extend(found.into_iter().map(|problem| Problem::new(format!("{at}{}", problem.pointer), problem.message)));
     for (pointer, variable) in template.variables() {

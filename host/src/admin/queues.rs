@@ -1,11 +1,12 @@
 //! Job queues, as operators set them.
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::{Admin, Error};
 use crate::executor::{QueueLimits, job_queue};
 use crate::limits::{QUEUE_CONCURRENCY_DEFAULT, RUNS_LIVE_MAX};
-use crate::store::QueueRecord;
+use crate::store::{QueueRecord, What};
 use crate::workflow::Key;
 
 /// How a job queue is treated.
@@ -39,7 +40,9 @@ impl Admin {
             return Err(Error::Setting(format!("concurrency: {} is not between 1 and {RUNS_LIVE_MAX}", queue.concurrency)));
         }
         let Queue { concurrency, priority } = queue;
-        self.store.put_queue(name, &QueueRecord { concurrency, priority }).await?;
+        let before = self.queues().await?.into_iter().find(|(known, _)| known == name).map(|(_, queue)| queue);
+        let entry = self.entry(What::QueueSet, name.as_str(), json!({ "queue": queue, "before": before }));
+        self.store.put_queue(name, &QueueRecord { concurrency, priority }, &entry).await?;
         self.use_queue(name, queue);
         Ok(())
     }

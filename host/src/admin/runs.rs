@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use super::publish::Choice;
 use super::{Admin, Error};
 use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start};
+use crate::plugin::Plugin;
 use crate::run::{Decision, RunId};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
 use crate::workflow::{Json, Key};
@@ -65,6 +67,11 @@ impl Admin {
         }
     }
 
+    /// The plugins in quarantine that hold up a run.
+    pub fn held_up_by(&self, run: RunId) -> Vec<Arc<Plugin>> {
+        self.executor().held_up_by(run).iter().filter_map(|digest| self.registry.get(digest)).collect()
+    }
+
     /// Starts a run by hand, also of a workflow that is paused. Its trigger is asked if it wants to be. Returns the run; one that the
     /// dedup key of the trigger began before is returned as it is.
     pub async fn start_run(&self, key: &Key, start: StartRun) -> Result<RunId, Error> {
@@ -112,7 +119,7 @@ impl Admin {
     /// The draft as it is now, kept for the runs that carry it out.
     async fn draft_program(&self, key: &Key) -> Result<Arc<Program>, Error> {
         let (draft, _) = self.draft(key).await?;
-        let (trigger_pin, node_pins) = self.resolve(&draft.definition).await?;
+        let (trigger_pin, node_pins) = self.resolve(&draft.definition, Choice::Newest).await?;
         let kept = Revision {
             workflow: key.clone(),
             number: 0,

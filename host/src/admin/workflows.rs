@@ -1,11 +1,13 @@
 //! Drafts, revisions, and which of them is active.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
+use serde_json::json;
+
+use super::publish::{Choice, Pins};
 use super::{Admin, Error};
 use crate::digest::Digest;
-use crate::executor::Program;
-use crate::store::{self, Draft, Revision, RunStore as _, WorkflowHead};
+use crate::store::{self, Draft, Revision, RunStore as _, What, WorkflowHead};
 use crate::trigger::{HttpRoute, Routes};
 use crate::workflow::{Change, Definition, Key, Problem, diff};
 
@@ -69,7 +71,7 @@ impl Admin {
 
     /// Everything that would keep a definition from being published.
     pub async fn check(&self, definition: &Definition) -> Result<Vec<Problem>, Error> {
-        match self.resolve(definition).await {
+        match self.resolve(definition, Choice::Newest).await {
             Ok(_) => Ok(Vec::new()),
             Err(Error::Invalid(problems)) => Ok(problems),
             Err(error) => Err(error),
@@ -81,24 +83,39 @@ impl Admin {
         let _changing = self.changing.lock().await;
         let head = self.head(key).await?;
         let (draft, _) = self.draft(key).await?;
-        let (trigger_pin, node_pins) = self.resolve(&draft.definition).await?;
+        let pins = self.resolve(&draft.definition, Choice::Newest).await?;
+        self.store_revision(&head, draft.definition, pins, author, message).await
+    }
+
+    /// Whoever calls has the lock of changes, and has checked the definition with these plugins.
+    pub(super) async fn store_revision(
+        &self,
+        head: &WorkflowHead,
+        definition: Definition,
+        (trigger_pin, node_pins): Pins,
+        author: &str,
+        message: Option<String>,
+    ) -> Result<Published, Error> {
         if head.latest_revision > 0 {
-            let newest = self.revision(key, head.latest_revision).await?;
-            if newest.definition == draft.definition && newest.trigger_pin == trigger_pin && newest.node_pins == node_pins {
+            let newest = self.revision(&head.key, head.latest_revision).await?;
+            if newest.definition == definition && newest.trigger_pin == trigger_pin && newest.node_pins == node_pins {
                 return Ok(Published { revision: newest, is_new: false });
             }
         }
         let revision = Revision {
-            workflow: key.clone(),
+            workflow: head.key.clone(),
             number: head.latest_revision + 1,
-            definition: draft.definition,
+            definition,
             trigger_pin,
             node_pins,
             author: author.to_owned(),
             message,
             published_ms: self.clock().now_ms(),
         };
-        self.store.publish(&revision).await?;
+        let plugins: BTreeSet<String> =
+            revision.pins().map(|pin| format!("{} {} {}", pin.plugin, pin.version, pin.digest)).collect();
+        let details = json!({ "revision": revision.number, "author": author, "message": revision.message, "plugins": plugins });
+        self.store.publish(&revision, &self.entry(What::WorkflowPublished, head.key.as_str(), details)).await?;
         Ok(Published { revision, is_new: true })
     }
 
@@ -137,19 +154,27 @@ impl Admin {
     /// Makes a revision the active one: the next event starts it. Runs that go on finish on theirs.
     pub async fn activate(&self, key: &Key, number: Option<u32>) -> Result<WorkflowHead, Error> {
         let _changing = self.changing.lock().await;
+        self.make_active(key, number).await
+    }
+
+    /// Whoever calls has the lock of changes.
+    pub(super) async fn make_active(&self, key: &Key, number: Option<u32>) -> Result<WorkflowHead, Error> {
         let head = self.head(key).await?;
         let number = number.unwrap_or(head.latest_revision);
         if number == 0 {
             return Err(Error::not_found("revision", key, ": publish the draft first (`weft workflow apply FILE --publish`)"));
         }
-        let revision = self.revision(key, number).await?;
-        let program = Program::load(&self.registry, &revision).map_err(|error| Error::Unrunnable(number, error.to_string()))?;
-        let program = Arc::new(program);
+        self.revision(key, number).await?;
+        let program = self.executor().programs().program(key, number, None);
+        let program = program.map_err(|error| Error::Unrunnable(number, error.to_string()))?;
         let subscriptions = self.triggers.subscribe(&program).await?;
         let mut routes = self.routes_without(key).await?;
-        routes.add(&program, &subscriptions)?;
+        routes.add(&program, None, &subscriptions)?;
         let stored = serde_json::to_value(&subscriptions).map_err(|error| store::Error::Engine(error.to_string()))?;
-        let head = self.store.activate(key, Some((number, stored)), self.clock().now_ms()).await?;
+        let what = if number < head.latest_revision { What::WorkflowRestored } else { What::WorkflowActivated };
+        let entry = self.entry(what, key.as_str(), json!({ "revision": number, "before": head.active_revision }));
+        let head = self.store.activate(key, Some((number, stored)), &entry).await?;
+        self.executor().tallies().set(key, None);
         self.triggers.listen(routes);
         Ok(head)
     }
@@ -157,9 +182,11 @@ impl Admin {
     /// Stops listening on behalf of a workflow. Runs that go on finish.
     pub async fn pause(&self, key: &Key) -> Result<WorkflowHead, Error> {
         let _changing = self.changing.lock().await;
-        self.head(key).await?;
+        let head = self.head(key).await?;
         let routes = self.routes_without(key).await?;
-        let head = self.store.activate(key, None, self.clock().now_ms()).await?;
+        let entry = self.entry(What::WorkflowPaused, key.as_str(), json!({ "before": head.active_revision }));
+        let head = self.store.activate(key, None, &entry).await?;
+        self.executor().tallies().set(key, None);
         self.triggers.listen(routes);
         Ok(head)
     }
@@ -168,47 +195,40 @@ impl Admin {
     pub async fn listen(&self) -> Result<usize, Error> {
         let mut routes = Routes::default();
         let mut listening = 0;
-        for (head, program) in self.active(None).await? {
-            match program {
-                Ok(program) => match routes.add(&program, &routes_of(&head)) {
-                    Ok(()) => listening += 1,
-                    Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow is not listened for"),
-                },
-                Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow cannot be run"),
+        for head in self.active(None).await? {
+            match self.listen_for(&mut routes, &head).await {
+                Ok(()) => listening += 1,
+                Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow is not listened for"),
+            }
+            if let Some(canary) = &head.canary {
+                self.executor().tallies().set(&head.key, Some(canary.revision));
             }
         }
         self.triggers.listen(routes);
         Ok(listening)
     }
 
-    /// The routes of every active workflow but one. Programs that are listened for already are kept.
-    async fn routes_without(&self, key: &Key) -> Result<Routes, Error> {
+    /// The routes of every active workflow but one.
+    pub(super) async fn routes_without(&self, key: &Key) -> Result<Routes, Error> {
         let mut routes = Routes::default();
-        for (head, program) in self.active(Some(key)).await? {
-            match program {
-                Ok(program) => routes.add(&program, &routes_of(&head))?,
-                Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow cannot be run"),
+        for head in self.active(Some(key)).await? {
+            match self.listen_for(&mut routes, &head).await {
+                Ok(()) => {}
+                Err(Error::Unrunnable(_, error)) => {
+                    tracing::error!(workflow = %head.key, %error, "an active workflow cannot be run");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(routes)
     }
 
-    async fn active(&self, except: Option<&Key>) -> Result<Vec<(WorkflowHead, Result<Arc<Program>, String>)>, Error> {
+    async fn active(&self, except: Option<&Key>) -> Result<Vec<WorkflowHead>, Error> {
         let heads = self.read(|store| store.workflows(None, usize::MAX)).await?;
-        let mut active = Vec::new();
-        for head in heads {
-            if let Some(number) = head.active_revision.filter(|_| except != Some(&head.key)) {
-                let program = match self.triggers.routes().program(&head.key, number) {
-                    Some(program) => Ok(program),
-                    None => self.executor().programs().program(&head.key, number, None).map_err(|error| error.to_string()),
-                };
-                active.push((head, program));
-            }
-        }
-        Ok(active)
+        Ok(heads.into_iter().filter(|head| head.active_revision.is_some() && except != Some(&head.key)).collect())
     }
 }
 
-fn routes_of(head: &WorkflowHead) -> Vec<HttpRoute> {
+pub(super) fn routes_of(head: &WorkflowHead) -> Vec<HttpRoute> {
     serde_json::from_value(head.subscriptions.clone()).unwrap_or_default()
 }

@@ -10,6 +10,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::fault;
+use crate::limits::CRYPTO_BYTES_MAX;
 use crate::plugin::contract::crypto::{self, Encoding, Hash, Key, SecretKey};
 use crate::plugin::contract::types::Fault;
 use crate::plugin::{Guest, SecretVerb};
@@ -20,6 +21,7 @@ const BASE64: GeneralPurpose =
 
 impl crypto::Host for Guest {
     fn hmac(&mut self, hash: Hash, key: Key, data: Vec<u8>) -> Result<Vec<u8>, Fault> {
+        bound(&data)?;
         let key = key_bytes(self, key, SecretVerb::Sign)?;
         Ok(match hash {
             Hash::Sha1 => mac::<Hmac<Sha1>>(&key, &data).finalize().into_bytes().to_vec(),
@@ -29,6 +31,7 @@ impl crypto::Host for Guest {
     }
 
     fn verify_hmac(&mut self, hash: Hash, key: Key, data: Vec<u8>, given: Vec<u8>) -> Result<bool, Fault> {
+        bound(&data)?;
         let key = key_bytes(self, key, SecretVerb::Verify)?;
         Ok(match hash {
             Hash::Sha1 => mac::<Hmac<Sha1>>(&key, &data).verify_slice(&given).is_ok(),
@@ -52,6 +55,13 @@ impl crypto::Host for Guest {
         }
         Ok(same)
     }
+}
+
+fn bound(data: &[u8]) -> Result<(), Fault> {
+    if data.len() > CRYPTO_BYTES_MAX {
+        return Err(fault("too-large", format!("{} bytes; at most {CRYPTO_BYTES_MAX} are signed", data.len())));
+    }
+    Ok(())
 }
 
 fn mac<M: hmac::Mac + hmac::KeyInit>(key: &[u8], data: &[u8]) -> M {

@@ -10,7 +10,7 @@ use crate::plugin::{Guest, request, to_response};
 impl http::Host for Guest {
     async fn send(&mut self, given: HttpRequest) -> Result<HttpResponse, Fault> {
         self.call.used.host_calls += 1;
-        let services = services(self)?;
+        let services = services(&self.call)?;
         let max = self.limits().http_calls;
         charge(&mut self.call.used.http_calls, max, "http")?;
         let name = given.name.clone().unwrap_or_else(|| self.call.used.http_calls.to_string());

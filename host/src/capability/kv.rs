@@ -18,7 +18,10 @@ impl kv::Host for Guest {
             staged.kv_reads_around.insert(key, written.clone());
             return Ok(written.map(|value| value.to_vec()));
         }
-        let (seen, value) = services(self)?.kv(&key)?;
+        let (seen, value) = services(&self.call)?.kv(&key)?;
+        if !self.call.effects.staged.kv_reads.contains_key(&key) {
+            self.call.stage(seen.as_ref().map_or(0, Vec::len), 0)?;
+        }
         // The first reading counts: if the value changes meanwhile, the commit is refused and the call made again.
         self.call.effects.staged.kv_reads.entry(key).or_insert(seen);
         Ok(value.map(|value| value.to_vec()))
@@ -29,6 +32,8 @@ impl kv::Host for Guest {
         if value.len() > KV_VALUE_BYTES_MAX {
             return Err(fault("too-large", format!("{} bytes; a value has at most {KV_VALUE_BYTES_MAX}", value.len())));
         }
+        let before = self.call.effects.staged.kv_writes.get(&key).and_then(Option::as_ref).map_or(0, bytes::Bytes::len);
+        self.call.stage(value.len(), before)?;
         self.call.effects.staged.kv_writes.insert(key, Some(value.into()));
         Ok(())
     }
@@ -42,7 +47,7 @@ impl kv::Host for Guest {
 
 fn begin(guest: &mut Guest, key: String) -> Result<KvKey, Fault> {
     guest.call.used.host_calls += 1;
-    services(guest)?;
+    services(&guest.call)?;
     guest.call.grants.check_kv()?;
     let max = guest.limits().kv_calls;
     charge(&mut guest.call.kv_calls, max, "kv")?;

@@ -10,6 +10,7 @@ mod outbound;
 mod run;
 mod variables;
 mod vault;
+mod wasi_http;
 mod workflows;
 
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::plugin::contract;
-use crate::plugin::{Guest, Services};
+use crate::plugin::{CallContext, Guest, Services};
 
 pub use outbound::{HttpClient, Outbound, with_key};
 pub use vault::{Vault, VaultError};
@@ -31,12 +32,13 @@ pub fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     contract::run::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::http::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::kv::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
-    contract::workflows::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    contract::workflows::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }
 
 /// What the call may ask the host for. A question about the component itself may ask for nothing.
-fn services(guest: &Guest) -> Result<Arc<dyn Services>, contract::types::Fault> {
-    guest.call.services.clone().ok_or_else(|| fault("denied", "nothing is granted here"))
+fn services(call: &CallContext) -> Result<Arc<dyn Services>, contract::types::Fault> {
+    call.services.clone().ok_or_else(|| fault("denied", "nothing is granted here"))
 }
 
 /// Counts one more request of a call.

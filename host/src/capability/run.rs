@@ -10,7 +10,10 @@ use crate::workflow::{Json, Key};
 impl run::Host for Guest {
     fn set_output(&mut self, value: String) -> Result<(), Fault> {
         in_step(self)?;
-        self.call.effects.output = Some(json(value)?);
+        let value = json(value)?;
+        let before = self.call.effects.output.as_ref().map_or(0, |before| before.text().len());
+        self.call.stage(value.text().len(), before)?;
+        self.call.effects.output = Some(value);
         Ok(())
     }
 
@@ -23,13 +26,24 @@ impl run::Host for Guest {
             return Err(fault("not-found", message));
         }
         let value = json(value)?;
-        self.call.effects.results.push((step, value));
+        let results = &self.call.effects.results;
+        // The last one counts, so one before it need not be kept.
+        let at = results.iter().position(|(set, _)| *set == step);
+        let before = at.map_or(0, |at| results[at].1.text().len());
+        self.call.stage(value.text().len(), before)?;
+        match at {
+            Some(at) => self.call.effects.results[at].1 = value,
+            None => self.call.effects.results.push((step, value)),
+        }
         Ok(())
     }
 
     fn respond(&mut self, given: HttpResponse) -> Result<(), Fault> {
         in_step(self)?;
-        let response = response(given).map_err(|failure| fault("invalid", failure.message))?;
+        let response = response(given).map_err(|failure| match &*failure.code {
+            "too-large" => fault("too-large", failure.message),
+            _ => fault("invalid", failure.message),
+        })?;
         if self.call.effects.response.is_none() {
             self.call.effects.response = Some(response);
         }

@@ -14,12 +14,13 @@ use std::time::{Duration, Instant};
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 use hmac::{Hmac, Mac as _};
+use serde_json::{Value, json};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::limits::{SECRET_BYTES_MAX, SECRET_GUESSERS_MAX, SECRET_GUESSES_A_MINUTE_MAX, SECRET_HOSTS_MAX};
 use crate::plugin::{HostPattern, SecretSource};
-use crate::store::{SealedSecret, Store};
+use crate::store::{AuditEntry, SealedSecret, Store, What, Who};
 
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
@@ -95,7 +96,7 @@ impl Vault {
     }
 
     /// Sets a secret. Returns its version.
-    pub async fn set(&self, name: &str, value: &[u8], now_ms: u64) -> Result<u32, VaultError> {
+    pub async fn set(&self, name: &str, value: &[u8], who: Who, now_ms: u64) -> Result<u32, VaultError> {
         check_name(name)?;
         if value.is_empty() || value.len() > SECRET_BYTES_MAX {
             return Err(VaultError::Size);
@@ -105,31 +106,42 @@ impl Vault {
         let version = old.as_ref().map_or(0, |old| old.version) + 1;
         // Who may get the old value may get the new one.
         let hosts = old.map(|old| old.hosts).unwrap_or_default();
-        self.put(name, version, now_ms, hosts, value).await?;
+        let entry = told(What::SecretSet, name, who, now_ms, json!({ "version": version, "hosts": hosts }));
+        self.put(name, version, now_ms, hosts, value, &entry).await?;
         Ok(version)
     }
 
     /// Says to which servers a secret may be sent from now on, and to no others. False: there is no such secret.
-    pub async fn allow(&self, name: &str, hosts: &[HostPattern]) -> Result<bool, VaultError> {
+    pub async fn allow(&self, name: &str, hosts: &[HostPattern], who: Who, now_ms: u64) -> Result<bool, VaultError> {
         if hosts.len() > SECRET_HOSTS_MAX {
             return Err(VaultError::Hosts);
         }
         let _changing = self.changing.lock().await;
         let Some(old) = self.store.secret(name)? else { return Ok(false) };
         let value = self.unseal(&old)?;
-        let hosts = hosts.iter().map(ToString::to_string).collect();
-        self.put(name, old.version, old.set_ms, hosts, &value).await?;
+        let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+        let entry = told(What::SecretAllowed, name, who, now_ms, json!({ "hosts": hosts, "before": old.hosts }));
+        self.put(name, old.version, old.set_ms, hosts, &value, &entry).await?;
         Ok(true)
     }
 
     /// Seals a secret and stores it. Where it may be sent is sealed with the value, so that nobody who only writes to the disk
     /// sends it elsewhere.
-    async fn put(&self, name: &str, version: u32, set_ms: u64, hosts: Vec<String>, value: &[u8]) -> Result<(), VaultError> {
+    async fn put(
+        &self,
+        name: &str,
+        version: u32,
+        set_ms: u64,
+        hosts: Vec<String>,
+        value: &[u8],
+        entry: &AuditEntry,
+    ) -> Result<(), VaultError> {
         let data_key = Zeroizing::new(random::<KEY_BYTES>());
         let bound = bound_to(name, version, &hosts);
         let sealed_key = seal(&self.master, &*data_key, &bound);
         let sealed_value = seal(&data_key, value, &bound);
-        self.store.put_secret(&SealedSecret { name: name.into(), version, set_ms, sealed_key, sealed_value, hosts }).await?;
+        let sealed = SealedSecret { name: name.into(), version, set_ms, sealed_key, sealed_value, hosts };
+        self.store.put_secret(&sealed, entry).await?;
         self.forget(name);
         Ok(())
     }
@@ -139,9 +151,10 @@ impl Vault {
     }
 
     /// Removes a secret. False: there was none.
-    pub async fn remove(&self, name: &str) -> Result<bool, VaultError> {
+    pub async fn remove(&self, name: &str, who: Who, now_ms: u64) -> Result<bool, VaultError> {
         let _changing = self.changing.lock().await;
-        let removed = self.store.remove_secret(name).await?;
+        let entry = told(What::SecretRemoved, name, who, now_ms, json!({}));
+        let removed = self.store.remove_secret(name, &entry).await?;
         self.forget(name);
         Ok(removed)
     }
@@ -222,6 +235,11 @@ impl SecretSource for Vault {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the audit log is told: never a value.
+fn told(what: What, name: &str, who: Who, at_ms: u64, details: Value) -> AuditEntry {
+    AuditEntry { at_ms, who, what, on: name.to_owned(), details }
+}
 
 fn check_name(name: &str) -> Result<(), VaultError> {
     let good = name.len() <= 64

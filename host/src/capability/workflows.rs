@@ -11,7 +11,7 @@ use crate::workflow::{Json, Key};
 impl workflows::Host for Guest {
     fn start(&mut self, workflow: String, context: String) -> Result<String, Fault> {
         self.call.used.host_calls += 1;
-        let services = services(self)?;
+        let services = services(&self.call)?;
         if self.call.kind == CallKind::Trigger {
             return Err(fault("invalid", "a trigger starts runs by its reaction"));
         }
@@ -24,6 +24,7 @@ impl workflows::Host for Guest {
         }
         let workflow: Key = workflow.parse().map_err(|error| fault("not-found", format!("{error}")))?;
         let context = Json::parse(context).map_err(|error| fault("invalid", format!("the context is {error}")))?;
+        self.call.stage(context.text().len(), 0)?;
         let run = services.start(&workflow)?;
         self.call.effects.staged.starts.push(StagedStart { run, workflow, context });
         self.call.effects.started.push(run);

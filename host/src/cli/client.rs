@@ -112,6 +112,7 @@ impl Client {
 
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<http::Response<impl AnswerBody>, ClientError> {
         let mut request = Request::builder().method(method).uri(format!("{}/api/v1{path}", self.url));
+        request = request.header(header::USER_AGENT, concat!("weft/", env!("CARGO_PKG_VERSION")));
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

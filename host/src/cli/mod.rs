@@ -1,5 +1,6 @@
-//! The command line: one file per verb. All but `serve` and `store` talk to the API of a running host.
+//! The command line: one file per verb. All but `serve`, `store` and what is for authors of plugins talk to the API of a running host.
 
+mod audit;
 mod client;
 mod plugin;
 mod print;
@@ -8,6 +9,7 @@ mod run;
 mod secret;
 mod serve;
 mod store;
+mod vendor;
 mod workflow;
 
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
+use crate::plugin::{COMPILE_VERB, compile_as_child};
 use client::{Client, ClientError};
 
 /// Weft: an automation host whose triggers and steps are sandboxed WebAssembly components.
@@ -46,12 +49,24 @@ enum Verb {
     /// Add plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::Plugin),
+    /// Say whose keys are trusted for which vendor's plugins.
+    #[command(subcommand)]
+    Vendor(vendor::Vendor),
     /// Set secrets; nothing shows them again.
     #[command(subcommand)]
     Secret(secret::Secret),
+    /// See what was changed and by whom, and whether that record is whole.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Check a data folder, copy it and make it small, while its host is stopped.
     #[command(subcommand)]
     Store(store::Store),
+    /// Compile a component from standard input to standard output: the host starts this for each plugin.
+    #[command(hide = true, name = COMPILE_VERB)]
+    Compile {
+        /// How long it may take.
+        seconds: u32,
+    },
     /// Print a script that completes this command line in a shell.
     Completions {
         /// The shell.
@@ -73,6 +88,17 @@ enum Failure {
     Conflict(String),
 }
 
+impl Failure {
+    /// What went wrong.
+    fn text(&self) -> &str {
+        match self {
+            Self::Refused(text) | Self::Usage(text) | Self::Unreachable(text) | Self::NotFound(text) | Self::Conflict(text) => {
+                text
+            }
+        }
+    }
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
         match error {
@@ -90,6 +116,7 @@ pub fn main() -> ExitCode {
     let Cli { verb, target, json } = Cli::parse();
     let result = match verb {
         Verb::Serve(serve) => serve::serve(serve),
+        Verb::Compile { seconds } => return ExitCode::from(compile_as_child(seconds)),
         Verb::Store(verb) => store::run(verb, json),
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "weft", &mut std::io::stdout());
@@ -99,6 +126,8 @@ pub fn main() -> ExitCode {
         Verb::Run(verb) => with_client(&target, json, |client| async move { run::run(verb, &client).await }),
         Verb::Queue(verb) => with_client(&target, json, |client| async move { queue::run(verb, &client).await }),
         Verb::Plugin(verb) => with_client(&target, json, |client| async move { plugin::run(verb, &client).await }),
+        Verb::Vendor(verb) => with_client(&target, json, |client| async move { vendor::run(verb, &client).await }),
+        Verb::Audit(verb) => with_client(&target, json, |client| async move { audit::run(verb, &client).await }),
         Verb::Secret(verb) => with_client(&target, json, |client| async move { secret::run(verb, &client).await }),
     };
     let (code, text) = match result {

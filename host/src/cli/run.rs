@@ -277,6 +277,10 @@ fn show(client: &Client, run: &Value) -> Result<(), Failure> {
             println!("{label:<9} {}", print::text(run, member));
         }
     }
+    for held in run["held_up_by"].as_array().into_iter().flatten() {
+        let [plugin, version, reason] = ["plugin", "version", "reason"].map(|member| print::text(held, member));
+        println!("held up   by {plugin} {version}, which is in quarantine: {reason}");
+    }
     println!("context   {}", short(&run["context"]));
     if !run["output"].is_null() {
         println!("output    {}", short(&run["output"]));

@@ -9,12 +9,13 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 
 use super::Failure;
-use crate::admin::{Admin, Janitor, Keep, Source};
+use crate::admin::{Admin, Janitor, Keep, Rules, Source};
 use crate::capability::{self, HttpClient, Vault};
 use crate::executor::{Executor, Parts, StoredPrograms, SystemClock};
 use crate::http::{AdminToken, App, Server};
-use crate::plugin::{Cache, Engine, Factory, Registry};
-use crate::store::Store;
+use crate::limits::COMPILE_SECONDS_DEFAULT;
+use crate::plugin::{Cache, Compiler, Engine, Factory, OWN_PROGRAM, Registry};
+use crate::store::{Store, Who};
 use crate::trigger::Triggers;
 use crate::watch::Folder;
 
@@ -32,6 +33,12 @@ pub(super) struct Serve {
     /// The folder whose `.wasm` files are installed while the host runs. By default `plugins` in the data folder.
     #[arg(long, env = "WEFT_PLUGINS", value_name = "DIR")]
     plugins: Option<PathBuf>,
+    /// Use no plugin of another vendor that a key of its vendor did not sign (`weft vendor trust`), those included that are installed.
+    #[arg(long, env = "WEFT_REQUIRE_SIGNED", value_parser = clap::builder::BoolishValueParser::new())]
+    require_signed: bool,
+    /// Seconds that compiling a plugin may take, when it is installed.
+    #[arg(long, env = "WEFT_COMPILE_SECONDS", value_name = "N", default_value_t = COMPILE_SECONDS_DEFAULT)]
+    compile_seconds: u32,
     /// Bytes of the disk below which no new run begins, so that those under way find room. By default 1 GiB, or 5 % of the
     /// disk if that is less.
     #[arg(long, env = "WEFT_MIN_FREE_BYTES", value_name = "N")]
@@ -65,7 +72,8 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
 
     std::fs::create_dir_all(&serve.data).with_context(|| format!("cannot make {}", serve.data.display()))?;
     let public_url = serve.public_url.unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
-    let (admin, store) = start(&serve.data, public_url).await?;
+    let rules = Rules { signed_only: serve.require_signed };
+    let (admin, store) = start(&serve.data, public_url, rules, serve.compile_seconds).await?;
     store.keep_free(serve.min_free_bytes);
     let token = AdminToken::open(&serve.data).context("the admin token")?;
     let workflows = admin.listen().await?;
@@ -75,8 +83,12 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let keep = Keep { days: serve.history_days, runs: serve.history_runs, bytes: serve.history_bytes };
     tokio::spawn(Janitor::new(store.clone(), executor.clock().clone(), keep).run());
     tokio::spawn(executor.run_pump());
+    tokio::spawn(admin.clone().keep_quarantine());
+    tokio::spawn(admin.clone().watch_canaries());
     let folder = serve.plugins.unwrap_or_else(|| serve.data.join("plugins"));
-    let _watching = Folder::watch(&folder, admin.clone()).await.with_context(|| format!("cannot watch {}", folder.display()))?;
+    let _watching = Folder::watch(&folder, admin.acting(Who::WatchedFolder))
+        .await
+        .with_context(|| format!("cannot watch {}", folder.display()))?;
     started(App { admin, token });
     tracing::info!(
         "listening at http://{address} after {} ms: {workflows} active workflows, {interrupted} runs go on; data in {}",
@@ -91,7 +103,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
 }
 
 /// Everything but the outside.
-async fn start(data: &Path, public_url: String) -> anyhow::Result<(Arc<Admin>, Store)> {
+async fn start(data: &Path, public_url: String, rules: Rules, compile_seconds: u32) -> anyhow::Result<(Arc<Admin>, Store)> {
     let store = {
         let data = data.to_owned();
         // What is in memory and what is on disk may differ after a failed write, so nothing may go on from there.
@@ -106,7 +118,7 @@ async fn start(data: &Path, public_url: String) -> anyhow::Result<(Arc<Admin>, S
     let cache = Cache::open(&data.join("cache"), vault.derive_key("weft compiled components"), &engine)
         .context("the cache of compiled components")?;
     let factory = Factory::new(engine, capability::link).map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
-    let registry = Arc::new(Registry::new(factory, cache));
+    let registry = Arc::new(Registry::new(factory, Compiler::children_of(OWN_PROGRAM).within(compile_seconds), cache));
     let executor = Executor::new(Parts {
         components: registry.clone(),
         programs: Arc::new(StoredPrograms::new(store.clone(), registry.clone())),
@@ -115,7 +127,7 @@ async fn start(data: &Path, public_url: String) -> anyhow::Result<(Arc<Admin>, S
         outbound: Arc::new(HttpClient::new().context("the system's certificates")?),
         clock: Arc::new(SystemClock),
     });
-    let admin = Arc::new(Admin::new(store.clone(), vault, Triggers::new(executor, registry, public_url)));
+    let admin = Arc::new(Admin::new(store.clone(), vault, Triggers::new(executor, registry, public_url), rules));
     admin.restore_plugins().await?;
     for (name, bytes) in crate::built_in::PLUGINS {
         admin.install(bytes.to_vec(), Source::BuiltIn).await.with_context(|| format!("the built-in plugin {name}"))?;

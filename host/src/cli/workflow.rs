@@ -76,6 +76,29 @@ pub(super) enum Workflow {
         #[arg(long)]
         revision: Option<u32>,
     },
+    /// Put a revision on trial: it has a share of the requests, is compared with the active one, and taken back if it fails more.
+    Canary {
+        /// The workflow's key.
+        key: String,
+        /// The revision; by default the newest.
+        #[arg(long)]
+        revision: Option<u32>,
+        /// Its share of the requests, in percent.
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=99))]
+        share: u8,
+        /// Do not judge it before so many of its runs have ended.
+        #[arg(long, default_value_t = 20)]
+        runs_min: u32,
+        /// Take it back if its percentage of failed runs is more than so many points above the active revision's.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..=100))]
+        worse_by: u8,
+        /// Make it the active revision after so many of its runs, if it is not worse.
+        #[arg(long)]
+        promote_after: Option<u32>,
+        /// Take the one on trial back.
+        #[arg(long, conflicts_with_all = ["revision", "promote_after"])]
+        stop: bool,
+    },
     /// Stop listening; runs that go on finish.
     Pause {
         /// The workflow's key.
@@ -129,6 +152,16 @@ pub(super) async fn run(verb: Workflow, client: &Client) -> Result<(), Failure> 
         Workflow::Activate { key, revision } => {
             let body = revision.map_or_else(|| json!({}), |revision| json!({ "revision": revision }));
             shown(client, &client.post(&format!("/workflows/{}/activate", segment(&key)), &body).await?)
+        }
+        Workflow::Canary { key, stop: true, .. } => {
+            let path = format!("/workflows/{}/canary", segment(&key));
+            shown(client, &client.send(Method::DELETE, &path, bytes::Bytes::new()).await?)
+        }
+        Workflow::Canary { key, revision, share, runs_min, worse_by, promote_after, stop: false } => {
+            let body = json!({ "revision": revision.unwrap_or(0), "share_percent": share, "runs_min": runs_min,
+                "worse_by_percent": worse_by, "promote_after_runs": promote_after });
+            let path = format!("/workflows/{}/canary", segment(&key));
+            shown(client, &client.send(Method::PUT, &path, body.to_string().into()).await?)
         }
         Workflow::Pause { key } => shown(client, &client.post(&format!("/workflows/{}/pause", segment(&key)), &json!({})).await?),
         Workflow::Restore { key, revision } => {
@@ -277,6 +310,18 @@ fn shown(client: &Client, head: &Value) -> Result<(), Failure> {
     }
     for url in head["urls"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         println!("{:<16} {url}", "listens at");
+    }
+    let ends = |of: &Value| format!("{} of {} failed", of["failed"], of["ended"]);
+    let canary = &head["canary"];
+    if canary.is_object() {
+        let (runs, others) = (ends(&canary["runs"]), ends(&canary["runs_of_active"]));
+        let [revision, share] = ["revision", "share_percent"].map(|member| print::text(canary, member));
+        println!("{:<16} revision {revision} with {share} % of the requests: {runs}; active: {others}", "on trial");
+    }
+    let last = &head["last_canary"];
+    if last.is_object() {
+        let [revision, at, why] = ["revision", "ended_at", "why"].map(|member| print::text(last, member));
+        println!("{:<16} revision {revision}, at {at}: {why}", "was taken back");
     }
     Ok(())
 }

@@ -184,7 +184,7 @@ impl Executor {
     fn state_of(&self, run: RunId) -> Result<State, ArriveError> {
         self.open(run)?;
         let Some(Loaded { head, snapshot, entries, .. }) = self.store.load(run)? else { return Err(ArriveError::NotFound(run)) };
-        let program = self.programs.program(&head.workflow, head.revision, head.draft.as_ref()).map_err(Error::from)?;
+        let program = self.plan_of(&head).map_err(Error::from)?;
         let state = match snapshot {
             Some(mut state) => {
                 entries.iter().for_each(|entry| state.apply(&program.plan, entry));

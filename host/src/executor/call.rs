@@ -1,11 +1,10 @@
 //! One call of a step's component: what it is told, and the journal entry that comes of it.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 
 use super::Executor;
 use super::clock::rfc3339;
@@ -16,7 +15,7 @@ use super::services::{Intent, StepServices};
 use crate::limits::{CONFIG_BYTES_MAX, STEP_WALL_MS_CEILING};
 use crate::plugin::exports::nodes;
 use crate::plugin::{CallContext, Instance};
-use crate::run::{ActivationId, Called, Effects, Event, Failure, Outcome, RunId, SecretUse, Staged, State, backoff_ms};
+use crate::run::{ActivationId, Called, Effects, Event, Failure, Outcome, Recorded, RunId, SecretUse, Staged, State, backoff_ms};
 use crate::workflow::{Json, Key, StepId};
 
 /// Everything that a call needs, taken out of the run so that several can go on side by side.
@@ -85,7 +84,8 @@ impl Executor {
                 attempt,
                 at_ms,
                 intents: frame.intents.clone(),
-                is_intended: AtomicBool::new(false),
+                intended: OnceCell::new(),
+                recorded: self.components.grants(&binding.digest).record.then(Mutex::default),
             })
         });
         let call = nodes::Call {
@@ -146,8 +146,9 @@ impl Executor {
             Ok(outcome) => (outcome, context.effects),
             Err(failure) => (Outcome::Failed(failure), Effects::default()),
         };
-        let is_intended =
-            prepared.services.is_some_and(|services| services.is_intended.load(std::sync::atomic::Ordering::Acquire));
+        let is_intended = prepared.services.as_ref().is_some_and(|services| services.intended.initialized());
+        let recorded = prepared.services.and_then(|services| services.take_recorded());
+        let recorded = recorded.map(|recorded| Box::new(Recorded { staged: effects.staged.digest(), ..recorded }));
         let mut entry = Called {
             activation: (*prepared.path).into(),
             at_ms: prepared.at_ms,
@@ -161,6 +162,7 @@ impl Executor {
             log: context.log.lines,
             log_dropped: context.log.dropped,
             used: context.used,
+            recorded,
         };
         if let Outcome::Failed(failure) = &entry.outcome {
             let [a, b, c, d, e, f, g, h, ..] = self.clock.random();
@@ -174,7 +176,7 @@ impl Executor {
 
 impl super::NodeBinding {
     /// Whether an answer keeps to what the type declared.
-    fn check(&self, outcome: &Outcome) -> Result<(), Failure> {
+    pub(super) fn check(&self, outcome: &Outcome) -> Result<(), Failure> {
         let Outcome::Pending { start, wait, .. } = outcome else { return Ok(()) };
         if let Some(unknown) = start.iter().find(|start| !self.branches.contains(&start.branch)) {
             let branch = &unknown.branch;

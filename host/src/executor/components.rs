@@ -48,6 +48,9 @@ pub trait Components: Send + Sync {
     /// What an operator lets a plugin do, now.
     fn grants(&self, plugin: &Digest) -> Arc<Grants>;
 
+    /// Whether a plugin is in quarantine.
+    fn is_quarantined(&self, plugin: &Digest) -> bool;
+
     /// Counts what a plugin took outside of its calls.
     fn took(&self, plugin: &Digest, used: &Usage);
 }
@@ -86,6 +89,10 @@ impl Components for Registry {
 
     fn grants(&self, plugin: &Digest) -> Arc<Grants> {
         self.get(plugin).map(|plugin| plugin.grants()).unwrap_or_default()
+    }
+
+    fn is_quarantined(&self, plugin: &Digest) -> bool {
+        self.get(plugin).is_some_and(|plugin| plugin.is_quarantined())
     }
 
     fn took(&self, plugin: &Digest, used: &Usage) {

@@ -1,28 +1,26 @@
 //! One run, from where it stands to its end or to where it waits.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::{AbortHandle, Abortable, Aborted, BoxFuture};
-use futures_util::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use super::call::{Answered, Frame, idempotency_key};
 use super::commit::Unstored;
+use super::flights::{Flight, Flights, Landed, side_by_side};
 use super::live::{Caller, LiveRun};
-use super::program::Program;
+use super::program::{Program, ProgramError};
 use super::scheduler::Slot;
 use super::services::Intent;
-use super::{Error, Executor, Finished, Outcome, done};
+use super::{Error, Executor, Finished, Outcome};
 use crate::capability::with_key;
-use crate::limits::{HTTP_REDIRECTS_MAX, RUN_UNSTORED_ENTRIES_MAX, RUN_UNSTORED_MS_MAX};
+use crate::digest::Digest;
+use crate::limits::{HTTP_REDIRECTS_MAX, QUARANTINE_LOOK_MS, RUN_UNSTORED_ENTRIES_MAX, RUN_UNSTORED_MS_MAX};
 use crate::plugin::{Instance, Sender};
 use crate::run::{
-    Activation, ActivationId, Arrival, Command, Effects, Entry, Fault, Outcome as CallOutcome, Request, Response, State, Status,
-    Usage, check,
+    ActivationId, Arrival, Command, Effects, Entry, Fault, Outcome as CallOutcome, Request, Response, State, Status, Usage, check,
 };
 use crate::store::{Change, CommitError, KeptSignal, Place, SignalName};
 use crate::workflow::Key;
@@ -43,6 +41,8 @@ pub(super) struct Running {
     pub(super) idle: Vec<Instance>,
     /// Whether somebody else may carry it out.
     pub(super) has_left: bool,
+    /// Plugins in quarantine that it would call.
+    pub(super) held_up_by: BTreeSet<Digest>,
 }
 
 /// How far a run came.
@@ -51,68 +51,6 @@ enum Reached {
     End(Finished),
     /// A wait: the run is not carried out any more.
     Wait,
-}
-
-/// Something that goes on outside of the run's own thread of control.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Flight {
-    Call(ActivationId),
-    Request(ActivationId, Box<str>),
-}
-
-/// What came of it.
-enum Landed {
-    Call(Box<Answered>),
-    Request(ActivationId, Box<str>, Result<Response, Fault>),
-}
-
-/// Everything that goes on at the moment.
-struct Flights {
-    all: FuturesUnordered<Abortable<BoxFuture<'static, Landed>>>,
-    handles: BTreeMap<Flight, AbortHandle>,
-}
-
-impl Flights {
-    fn contains(&self, flight: &Flight) -> bool {
-        self.handles.contains_key(flight)
-    }
-
-    fn start(&mut self, flight: Flight, future: BoxFuture<'static, Landed>) {
-        let (handle, registration) = AbortHandle::new_pair();
-        self.all.push(Abortable::new(future, registration));
-        self.handles.insert(flight, handle);
-    }
-
-    /// Stops what the run does not wait for any more.
-    fn keep(&mut self, state: &State) {
-        self.handles.retain(|flight, handle| {
-            let is_wanted = match flight {
-                Flight::Call(id) => state.activation(*id).is_some_and(Activation::is_callable),
-                Flight::Request(id, wait) => {
-                    state.activation(*id).and_then(|activation| activation.wait(wait)).is_some_and(|open| !open.is_fired())
-                }
-            };
-            if !is_wanted {
-                handle.abort();
-            }
-            is_wanted
-        });
-    }
-
-    /// What lands next; none: it was stopped.
-    async fn next(&mut self) -> Option<Landed> {
-        let landed = match self.all.next().await {
-            Some(Ok(landed)) => landed,
-            Some(Err(Aborted)) => return None,
-            // Nothing goes on: whoever asks waits for something else.
-            None => std::future::pending().await,
-        };
-        let flight = match &landed {
-            Landed::Call(answered) => Flight::Call(answered.activation),
-            Landed::Request(id, wait, _) => Flight::Request(*id, wait.clone()),
-        };
-        self.handles.remove(&flight).map(|_| landed)
-    }
 }
 
 impl Running {
@@ -125,6 +63,8 @@ impl Running {
             Ok(Reached::Wait) => {}
             Ok(Reached::End(finished)) => {
                 self.executor.live.ended(run);
+                self.executor.forget_held_up(run);
+                self.executor.tallies.ended(&self.program.plan.workflow, self.program.plan.revision, finished.end.status);
                 if self.live.take_mail() {
                     // It came too late, and is to be thrown away.
                     self.executor.poke(run);
@@ -153,7 +93,7 @@ impl Running {
     }
 
     async fn go(&mut self) -> Result<Reached, Error> {
-        let mut flights = Flights { all: FuturesUnordered::new(), handles: BTreeMap::new() };
+        let mut flights = Flights::default();
         let (intents, mut intended) = mpsc::unbounded_channel();
         let mut unstored = std::pin::pin!(tokio::time::sleep(RUN_UNSTORED_MS_MAX));
         loop {
@@ -164,9 +104,16 @@ impl Running {
             if self.state.end().is_some() {
                 return self.finish().await.map(Reached::End);
             }
+            if self.program.is_bare {
+                // It was to end by what had come for it.
+                return Err(ProgramError::MissingPin(self.program.plan.workflow.to_string()).into());
+            }
             flights.keep(&self.state);
             self.start_flights(&mut flights, &intents).await?;
-            if flights.handles.is_empty() && !self.state.has_atomic_branch() {
+            if flights.is_empty() && !self.held_up_by.is_empty() {
+                self.tell_held_up().await?;
+            }
+            if flights.is_empty() && !self.state.has_atomic_branch() {
                 if self.park().await? {
                     return Ok(Reached::Wait);
                 }
@@ -194,7 +141,19 @@ impl Running {
     /// How long until time alone brings something about.
     fn until_wake(&self) -> Option<Duration> {
         let now_ms = self.executor.clock.now_ms();
-        self.state.wake_ms(&self.program.plan).map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)))
+        self.wake_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(now_ms)))
+    }
+
+    /// When time alone brings something about.
+    fn wake_ms(&self) -> Option<u64> {
+        let wake_ms = self.state.wake_ms(&self.program.plan);
+        if self.held_up_by.is_empty() {
+            return wake_ms;
+        }
+        // The time of a call that is held up may be past, and comes again and again.
+        let now_ms = self.executor.clock.now_ms();
+        let look_ms = now_ms + QUARANTINE_LOOK_MS;
+        Some(wake_ms.filter(|at_ms| *at_ms > now_ms).map_or(look_ms, |at_ms| at_ms.min(look_ms)))
     }
 
     /// Takes up what time has brought about.
@@ -252,12 +211,14 @@ impl Running {
 
     async fn start_flights(&mut self, flights: &mut Flights, intents: &mpsc::UnboundedSender<Intent>) -> Result<(), Error> {
         let now_ms = self.executor.clock.now_ms();
+        self.held_up_by.clear();
         let is_new = |command: &Command| match command {
             Command::Call(id, _) => !flights.contains(&Flight::Call(*id)),
             Command::Send(id, wait, _) => !flights.contains(&Flight::Request(*id, wait.clone())),
         };
-        let commands: Vec<Command> = self.state.commands(now_ms).filter(is_new).collect();
-        let is_alone = flights.handles.is_empty() && commands.len() == 1;
+        let mut commands: Vec<Command> = self.state.commands(now_ms).filter(is_new).collect();
+        self.hold_up(&mut commands);
+        let is_alone = flights.is_empty() && commands.len() == 1;
         if commands.iter().any(|command| matches!(command, Command::Send(..))) && !self.unstored.is_stored() {
             // What is stored is the intent.
             self.store().await?;
@@ -287,6 +248,30 @@ impl Running {
                     flights.start(Flight::Request(id, wait), Box::pin(sending));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes out calls of plugins that are in quarantine.
+    fn hold_up(&mut self, commands: &mut Vec<Command>) {
+        self.held_up_by.clear();
+        commands.retain(|command| {
+            let Command::Call(id, _) = command else { return true };
+            let Some(activation) = self.state.activation(*id) else { return true };
+            let digest = self.program.node(activation.step).digest;
+            let is_held_up = self.executor.components.is_quarantined(&digest);
+            if is_held_up && self.held_up_by.insert(digest) {
+                self.executor.hold_up(self.unstored.head.id, digest);
+            }
+            !is_held_up
+        });
+    }
+
+    /// Whoever waits for the run is told that it may take days.
+    async fn tell_held_up(&mut self) -> Result<(), Error> {
+        if let Some(caller) = self.caller.take() {
+            self.store().await?;
+            let _ = caller.send(Ok(Outcome::HeldUp));
         }
         Ok(())
     }
@@ -436,7 +421,7 @@ impl Running {
     /// Stores everything and stops carrying the run out, until time or somebody else brings something about. False: that is
     /// the case already.
     async fn park(&mut self) -> Result<bool, Error> {
-        let wake_ms = self.state.wake_ms(&self.program.plan);
+        let wake_ms = self.wake_ms();
         self.unstored.head.place = Place::Parked(wake_ms);
         self.unstored.head.status = Status::Running;
         if !self.unstored.is_stored() {
@@ -475,30 +460,6 @@ fn arrive(running: &Running, kept: &KeptSignal) -> Change {
     let SignalName { name, key, .. } = kept.name.clone();
     let arrival = Arrival::Signal { name, key: Some(key), payload: kept.payload.clone() };
     Change::Arrive(running.unstored.head.id, arrival)
-}
-
-impl Activation {
-    /// Whether its component may be called, now or later.
-    pub(super) fn is_callable(&self) -> bool {
-        use crate::run::Phase;
-        matches!(self.phase, Phase::Open | Phase::Retrying(_))
-    }
-}
-
-/// Runs a call on a thread of its own choosing, since others go on beside it.
-fn side_by_side<T: Send + 'static>(call: impl Future<Output = T> + Send + 'static) -> BoxFuture<'static, T> {
-    struct Stop(tokio::task::AbortHandle);
-    impl Drop for Stop {
-        fn drop(&mut self) {
-            self.0.abort();
-        }
-    }
-    let task = tokio::spawn(call);
-    let stop = Stop(task.abort_handle());
-    Box::pin(async move {
-        let _stop = stop;
-        done(task).await
-    })
 }
 
 async fn given_up(caller: Option<&mut Caller>) {

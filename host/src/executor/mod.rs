@@ -11,10 +11,12 @@ mod clock;
 mod commit;
 mod components;
 mod drive;
+mod flights;
 mod live;
 mod program;
 mod programs;
 mod pump;
+mod replay;
 mod rerun;
 mod scheduler;
 mod scope;
@@ -22,6 +24,7 @@ mod services;
 #[cfg(test)]
 mod simulator;
 mod start;
+mod tally;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -33,11 +36,13 @@ pub(crate) use commit::staged_changes;
 pub use components::{Components, NodeAnswer, NodeCall};
 pub use program::{NodeBinding, Program, ProgramError, TriggerBinding};
 pub use programs::{Programs, StoredPrograms};
+pub use replay::{Difference, Replayed, Took};
 pub use rerun::RerunError;
 pub use scheduler::{Full, QueueLimits, job_queue};
 pub(crate) use scope::ConfigScope;
 pub(crate) use services::TriggerServices;
 pub use start::{Begun, Start, Waiting};
+pub use tally::Tallies;
 
 use crate::capability::Outbound;
 use crate::plugin::{Instance, SecretSource};
@@ -61,6 +66,7 @@ pub struct Executor {
     live: LiveRuns,
     scheduler: Arc<Scheduler>,
     pump: Pump,
+    tallies: Tallies,
     /// Dedup keys of runs that have begun and are not stored yet.
     reserved: Mutex<HashMap<(Key, DedupKey), RunId>>,
     #[cfg(test)]
@@ -102,6 +108,8 @@ pub enum Outcome {
     Responded(Response),
     /// The run ended, and no step had answered. With it come instances that are still fresh of this run.
     Ended(Box<Finished>, Vec<Instance>),
+    /// A plugin in quarantine holds the run up, until somebody releases it.
+    HeldUp,
 }
 
 /// Why the executor could not do what it was asked.
@@ -158,6 +166,7 @@ impl Executor {
             live: LiveRuns::default(),
             scheduler: Scheduler::new(),
             pump: Pump::default(),
+            tallies: Tallies::default(),
             reserved: Mutex::default(),
             #[cfg(test)]
             faults: simulator::Faults::default(),
@@ -172,6 +181,11 @@ impl Executor {
     /// The time and the random numbers of this host.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// How runs end of workflows that have a revision on trial.
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// The revisions that runs carry out.
@@ -213,9 +227,17 @@ impl Executor {
     /// How a stored run came out; none while it goes on, or when it has been deleted.
     pub fn finished(&self, run: RunId) -> Result<Option<Finished>, Error> {
         let Some(head) = self.store.run(run)? else { return Ok(None) };
-        let program = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())?;
+        let program = self.plan_of(&head)?;
         let entries = self.store.journal(run)?;
         Ok(fold(&program, run, &entries).and_then(|state| Finished::of(&state)))
+    }
+
+    /// What a run carries out, for whoever reads its journal only or ends it: its plugins may be missing.
+    fn plan_of(&self, head: &RunHead) -> Result<Arc<Program>, ProgramError> {
+        match self.programs.program(&head.workflow, head.revision, head.draft.as_ref()) {
+            Err(ProgramError::MissingPlugin(..)) => self.programs.bare(&head.workflow, head.revision, head.draft.as_ref()),
+            found => found,
+        }
     }
 
     /// Heads of runs that are being carried out, newest first; some are not stored yet.

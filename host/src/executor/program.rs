@@ -20,6 +20,8 @@ pub struct Program {
     pub queue: Arc<str>,
     /// The draft that it is, where it is none of the revisions.
     pub draft: Option<Digest>,
+    /// Its plugins are missing: good for ending a run, and for nothing that calls a component.
+    pub is_bare: bool,
     nodes: Vec<NodeBinding>,
 }
 
@@ -78,7 +80,7 @@ impl Program {
     /// Puts together what a run needs. `nodes` are the steps', in the plan's order.
     pub fn new(plan: Plan, trigger: TriggerBinding, synchronous: bool, nodes: Vec<NodeBinding>) -> Self {
         let queue = workflow_queue(&plan.workflow);
-        Self { plan, trigger, synchronous, queue, draft: None, nodes }
+        Self { plan, trigger, synchronous, queue, draft: None, is_bare: false, nodes }
     }
 
     /// Makes a revision ready.
@@ -114,6 +116,26 @@ impl Program {
         }
     }
 
+    /// Whether a plugin carries out one of its steps.
+    pub fn uses(&self, plugin: &Digest) -> bool {
+        self.nodes.iter().any(|node| node.digest == *plugin)
+    }
+
+    /// A revision without its plugins.
+    pub fn bare(revision: &Revision) -> Result<Self, ProgramError> {
+        let plan = Plan::new(&revision.definition, revision.number).map_err(ProgramError::Definition)?;
+        let pin = &revision.trigger_pin;
+        let trigger = TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable: false };
+        let mut nodes = Vec::new();
+        revision.definition.each_step(|step, _, _| nodes.push(NodeBinding::missing(revision.node_pins.get(&step.r#type))));
+        Ok(Self { is_bare: true, ..Self::new(plan, trigger, false, nodes) })
+    }
+
+    /// Whether a plugin carries out its trigger or one of its steps.
+    pub fn is_pinned_to(&self, plugin: &Digest) -> bool {
+        self.trigger.digest == *plugin || self.nodes.iter().any(|node| node.digest == *plugin)
+    }
+
     /// What carries out a step.
     pub fn node(&self, step: StepId) -> &NodeBinding {
         &self.nodes[step.index()]
@@ -121,6 +143,32 @@ impl Program {
 }
 
 impl NodeBinding {
+    /// The same type of another version of its plugin; none: that does not have it.
+    pub(super) fn with(&self, version: &Plugin) -> Option<Self> {
+        let kind = version.node(&self.name)?;
+        Some(Self {
+            digest: version.digest,
+            sees_run: version.sees_run,
+            uses_services: version.uses_services,
+            waits: kind.waits.iter().map(|wait| wait.as_str().into()).collect(),
+            ..self.clone()
+        })
+    }
+
+    /// What stands for a plugin that is missing.
+    fn missing(pin: Option<&Pin>) -> Self {
+        Self {
+            digest: pin.map_or_else(|| Digest::of(b""), |pin| pin.digest),
+            plugin: pin.map(|pin| pin.plugin.as_str()).unwrap_or_default().into(),
+            name: pin.map(|pin| pin.name.as_str()).unwrap_or_default().into(),
+            sees_run: false,
+            uses_services: false,
+            at_most_once: false,
+            branches: Vec::new(),
+            waits: Vec::new(),
+        }
+    }
+
     /// The binding of a step to a type of a plugin; none: the plugin has no such type.
     fn of(plugin: &Plugin, name: &str, step: &crate::workflow::Step) -> Option<Self> {
         let kind = plugin.node(name)?;

@@ -1,6 +1,6 @@
 //! What makes runs go on that are not in memory: time, what came for them, and room in their queue.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::sync::Notify;
 
 use super::scheduler::{Slot, queue_of_head};
 use super::{Error, Executor};
-use crate::limits::PUMP_BATCH;
+use crate::digest::Digest;
+use crate::limits::{PUMP_BATCH, QUARANTINE_LOOK_MS};
 use crate::run::{Arrival, RunId};
 use crate::store::{ArrivalId, Change, CommitError, Place, SignalName};
 
@@ -20,6 +21,8 @@ pub(super) struct Pump {
     alarm_ms: Mutex<Option<u64>>,
     /// Runs that cannot go on.
     stuck: Mutex<BTreeSet<RunId>>,
+    /// Runs that plugins in quarantine hold up, as far as this process has met them.
+    held_up: Mutex<HashMap<Digest, BTreeSet<RunId>>>,
     bell: Notify,
 }
 
@@ -175,14 +178,19 @@ impl Executor {
             return Ok(true);
         }
         let Some(head) = self.store.run(run)? else { return self.throw_away(run) };
-        let cancels = |(_, arrival): &(ArrivalId, Arrival)| matches!(arrival, Arrival::Cancel { .. });
-        if matches!(head.place, Place::Queued(_)) && !self.store.arrivals(run)?.iter().any(cancels) {
+        if matches!(head.place, Place::Queued(_)) && !self.is_cancelled(run)? {
             // What came for it is kept until it is its turn.
             return Ok(true);
         }
         let queue = queue_of_head(&head);
         let Some(slot) = self.scheduler.for_resume(&queue) else { return Ok(false) };
         if self.resume_or_give_up(run, slot) { Ok(true) } else { self.throw_away(run) }
+    }
+
+    /// Whether somebody has stopped a run that does not know of it yet.
+    pub(super) fn is_cancelled(&self, run: RunId) -> Result<bool, Error> {
+        let cancels = |(_, arrival): &(ArrivalId, Arrival)| matches!(arrival, Arrival::Cancel { .. });
+        Ok(self.store.arrivals(run)?.iter().any(cancels))
     }
 
     /// Throws away what came for a run that is over. True, as there is nothing more to do.
@@ -271,6 +279,51 @@ impl Executor {
         tracing::error!(%run, %error, "a run cannot go on; it is tried again when plugins change, and at the next start");
         self.pump.stuck.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
         true
+    }
+
+    fn all_held_up(&self) -> MutexGuard<'_, HashMap<Digest, BTreeSet<RunId>>> {
+        self.pump.held_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A plugin in quarantine holds up a run.
+    pub(super) fn hold_up(&self, run: RunId, plugin: Digest) {
+        self.all_held_up().entry(plugin).or_default().insert(run);
+        if !self.components.is_quarantined(&plugin) {
+            // It was released meanwhile, and those that it held up were told already.
+            self.poke(run);
+        }
+    }
+
+    /// A run has ended: nothing holds it up.
+    pub(super) fn forget_held_up(&self, run: RunId) {
+        for runs in self.all_held_up().values_mut() {
+            runs.remove(&run);
+        }
+    }
+
+    /// The plugins in quarantine that hold up a run, as far as this process has met it.
+    pub fn held_up_by(&self, run: RunId) -> Vec<Digest> {
+        let all = self.all_held_up();
+        all.iter().filter(|(_, runs)| runs.contains(&run)).map(|(plugin, _)| *plugin).collect()
+    }
+
+    /// A plugin is in quarantine no more: runs that it held up go on.
+    pub fn released(&self, plugin: &Digest) -> Result<(), Error> {
+        let runs = self.all_held_up().remove(plugin).unwrap_or_default();
+        runs.iter().for_each(|run| self.poke(*run));
+        // Those of an earlier process, among all that would look by themselves in a while.
+        let until_ms = self.clock.now_ms() + QUARANTINE_LOOK_MS;
+        let mut after = None;
+        loop {
+            let page = self.store.wakes(after, PUMP_BATCH)?;
+            for (_, run) in page.iter().filter(|(at_ms, _)| *at_ms <= until_ms) {
+                self.poke(*run);
+            }
+            after = page.last().copied();
+            if page.len() < PUMP_BATCH || after.is_none_or(|(at_ms, _)| at_ms > until_ms) {
+                return Ok(());
+            }
+        }
     }
 
     /// Plugins have changed: runs that could not go on are tried again.

@@ -1,17 +1,19 @@
 //! What a call can ask the host for: values of its plugin's own, other runs, servers outside.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::Executor;
 use super::program::Program;
+use crate::digest::Digest;
 use crate::plugin::{Sender, Services};
-use crate::run::{ActivationId, Fault, KvKey, Request, Response, RunId, Seen};
+use crate::run::{
+    ActivationId, Fault, Given, KvKey, Recorded, Request, Response, RunId, Seen, asked_send, asked_start, asked_value,
+};
 use crate::workflow::Key;
 
 /// A call is about to reach outside: whoever carries out the run stores that, and then says so.
@@ -31,15 +33,51 @@ pub(super) struct StepServices {
     pub(super) attempt: u32,
     pub(super) at_ms: u64,
     pub(super) intents: mpsc::UnboundedSender<Intent>,
-    pub(super) is_intended: AtomicBool,
+    pub(super) intended: OnceCell<()>,
+    /// What was answered, where that is kept.
+    pub(super) recorded: Option<Mutex<Recorded>>,
 }
 
 impl Services for StepServices {
     fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Fault> {
-        self.executor.read_kv(key)
+        let given = self.executor.read_kv(key);
+        self.record(&given, || asked_value(key), |(seen, value)| Given::Value(seen, value));
+        given
     }
 
     fn start(&self, workflow: &Key) -> Result<RunId, Fault> {
+        let given = self.startable(workflow);
+        self.record(&given, || asked_start(workflow), Given::Run);
+        given
+    }
+
+    fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
+        Box::pin(async move {
+            let asked = self.recorded.as_ref().map(|_| asked_send(&request));
+            let given = self.send_intended(&sender, request).await;
+            if let Some(asked) = asked {
+                self.record(&given, || asked, Given::Response);
+            }
+            given
+        })
+    }
+}
+
+impl StepServices {
+    /// Keeps an answer, where that is wanted.
+    fn record<T: Clone>(&self, given: &Result<T, Fault>, asked: impl FnOnce() -> Digest, keep: impl FnOnce(T) -> Given) {
+        if let Some(recorded) = &self.recorded {
+            let given = given.clone().map_or_else(Given::Fault, keep);
+            recorded.lock().unwrap_or_else(PoisonError::into_inner).keep(asked(), given);
+        }
+    }
+
+    /// What was kept.
+    pub(super) fn take_recorded(&self) -> Option<Recorded> {
+        Some(std::mem::take(&mut *self.recorded.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn startable(&self, workflow: &Key) -> Result<RunId, Fault> {
         let programs = &self.executor.programs;
         let revision = programs.startable(workflow).map_err(|error| unavailable(&error))?;
         let Some(revision) = revision else {
@@ -50,22 +88,17 @@ impl Services for StepServices {
         Ok(self.executor.new_id())
     }
 
-    fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {
-        Box::pin(async move {
-            self.executor.outbound.permit(&sender, &request)?;
-            if !self.is_intended.swap(true, Ordering::AcqRel) {
-                self.intend().await?;
-            }
-            self.executor.outbound.send(&sender, request).await
-        })
+    async fn send_intended(&self, sender: &Sender, request: Request) -> Result<Response, Fault> {
+        self.executor.outbound.permit(sender, &request)?;
+        // Of several at once the first one intends, and all wait until that is durable.
+        self.intended.get_or_try_init(|| self.intend()).await?;
+        self.executor.outbound.send(sender, request).await
     }
-}
 
-impl StepServices {
     /// Makes durable that this call reaches outside, and everything before it.
     async fn intend(&self) -> Result<(), Fault> {
         #[cfg(test)]
-        if self.executor.faults.skip_intents.load(Ordering::Relaxed) {
+        if self.executor.faults.skip_intents.load(std::sync::atomic::Ordering::Relaxed) {
             return Ok(());
         }
         let (stored, done) = oneshot::channel();

@@ -1,5 +1,6 @@
 //! How runs begin, and how they go on after a wait or a crash.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
@@ -7,7 +8,7 @@ use tokio::sync::oneshot;
 use super::commit::{Unstored, staged_changes};
 use super::drive::Running;
 use super::scheduler::{Full, QueueLimits, Slot};
-use super::{Error, Executor, Outcome, Program, fold, to_its_end};
+use super::{Error, Executor, Outcome, Program, ProgramError, fold, to_its_end};
 use crate::plugin::Instance;
 use crate::run::{Accepted, Entry, Parent, RunId, Staged, State, Status, WaitKind};
 use crate::store::{self, Change, CommitError, DedupKey, Loaded, Place, RunChange, RunHead, dedup_digest};
@@ -313,6 +314,7 @@ impl Executor {
             caller,
             idle: Vec::new(),
             has_left: false,
+            held_up_by: BTreeSet::new(),
         })
     }
 
@@ -325,7 +327,11 @@ impl Executor {
         if head.place == Place::Ended {
             return Ok(false);
         }
-        let program = self.programs.program(&head.workflow, head.revision, head.draft.as_ref())?;
+        let program = match self.programs.program(&head.workflow, head.revision, head.draft.as_ref()) {
+            // Ending it takes no plugin.
+            Err(ProgramError::MissingPlugin(..)) if self.is_cancelled(run)? => self.plan_of(&head)?,
+            found => found?,
+        };
         self.know_first_limits(&head, &program);
         let corrupt = || store::Error::Corrupt(format!("the journal of {run}"));
         let state = match snapshot {

@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::request::{Reply, json_reply};
-use crate::admin::{self, InstallError};
+use crate::admin::{self, InstallError, RemoveError};
 use crate::capability::VaultError;
 use crate::executor::{self, ArriveError, RerunError};
 use crate::plugin::CallError;
@@ -44,7 +44,7 @@ impl Problem {
     }
 
     fn invalid_as(code: &'static str, detail: impl Into<String>, problems: Vec<crate::workflow::Problem>) -> Self {
-        let errors = problems.into_iter().map(|problem| json!({ "pointer": problem.pointer, "message": problem.message }));
+        let errors = problems.into_iter().map(|problem| json!(problem));
         let mut problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail);
         problem.0.errors = errors.collect();
         problem
@@ -105,6 +105,7 @@ impl From<admin::Error> for Problem {
             Error::Subscribe(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "trigger-refused", error.to_string()),
             Error::Unrunnable(..) => Self::new(StatusCode::CONFLICT, "plugin-missing", error.to_string()),
             Error::Install(error) => error.into(),
+            Error::Remove(error) => error.into(),
             Error::Vault(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Executor(error) => error.into(),
@@ -150,12 +151,24 @@ impl From<RerunError> for Problem {
 
 impl From<InstallError> for Problem {
     fn from(error: InstallError) -> Self {
-        let (status, code) = match error {
-            InstallError::Examine(_) => (StatusCode::UNPROCESSABLE_ENTITY, "plugin-refused"),
-            InstallError::ReservedVendor(_) => (StatusCode::UNPROCESSABLE_ENTITY, "vendor-reserved"),
-            InstallError::VersionTaken { .. } => (StatusCode::CONFLICT, "version-taken"),
+        let status = match error {
+            InstallError::Examine(_) | InstallError::ReservedVendor(_) | InstallError::Untrusted(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            InstallError::VersionTaken { .. } | InstallError::Downgrade { .. } => StatusCode::CONFLICT,
         };
-        Self::new(status, code, error.to_string())
+        Self::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<RemoveError> for Problem {
+    fn from(error: RemoveError) -> Self {
+        let code = match error {
+            RemoveError::BuiltIn(_) => "plugin-built-in",
+            RemoveError::Pinned(..) | RemoveError::UnderWay(_) => "plugin-in-use",
+            RemoveError::InFolder(..) => "plugin-in-folder",
+        };
+        Self::new(StatusCode::CONFLICT, code, error.to_string())
     }
 }
 
@@ -205,6 +218,10 @@ impl From<FireError> for Problem {
         match error {
             FireError::Executor(error) => error.into(),
             FireError::Call(CallError::Host(_)) => Self::internal(&error),
+            FireError::Quarantined(..) => {
+                let detail = "the workflow's trigger broke again and again, and is not called until somebody has looked at it";
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "plugin-quarantined", detail).with_header(header::RETRY_AFTER, "300")
+            }
             FireError::Call(_) | FireError::Failed(_) => {
                 tracing::error!(%error, "a trigger failed");
                 let detail = "the workflow's trigger could not handle the request; the host's log says why";

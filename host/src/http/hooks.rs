@@ -59,7 +59,7 @@ pub(super) async fn serve(
         body: body.into(),
         remote_address: peer.ip().to_canonical().to_string(),
     };
-    Ok(reply(triggers.fire(&route.program, event).await?))
+    Ok(reply(triggers.fire(route.program(), event).await?))
 }
 
 fn reply(response: Response) -> Reply {

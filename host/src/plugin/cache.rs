@@ -48,18 +48,26 @@ impl Cache {
         component.ok()
     }
 
-    /// Compiles a component and keeps the result. Takes long; an error is the compiler's.
-    pub(super) fn compile(&self, engine: &Engine, digest: &Digest, wasm: &[u8]) -> Result<Component, wasmtime::Error> {
-        let compiled = engine.wasmtime().precompile_component(wasm)?;
+    /// Keeps what a [`Compiler`](super::Compiler) of this host made of a component, and gives it back as something to run.
+    pub(super) fn keep(&self, engine: &Engine, digest: &Digest, compiled: Vec<u8>) -> Result<Component, wasmtime::Error> {
+        #[expect(unsafe_code, reason = "this host's compiler made the bytes")]
+        // SAFETY: they came from a child of this process that ran this same program, or from this process.
+        let component = unsafe { Component::deserialize(engine.wasmtime(), &compiled)? };
         let mut file = self.mac(digest, &compiled).finalize().into_bytes().to_vec();
         file.extend_from_slice(&compiled);
         if let Err(error) = write(&self.path(digest), &file) {
             tracing::warn!(%error, "a compiled component could not be kept; it will be compiled again at the next start");
         }
-        #[expect(unsafe_code, reason = "the bytes were made two lines above")]
-        // SAFETY: this process has just compiled them.
-        unsafe {
-            Component::deserialize(engine.wasmtime(), &compiled)
+        Ok(component)
+    }
+
+    /// Removes what was compiled of a component, if anything was.
+    pub(super) fn remove(&self, digest: &Digest) {
+        let path = self.path(digest);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "a compiled component that is not needed could not be removed");
         }
     }
 

@@ -4,8 +4,12 @@ use serde_json::Value;
 
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
 use super::bindings::weft::plugin::{log, types};
+use super::bounds;
 use super::description::{Branch, Description, Mode, NodeType, TriggerType};
-use crate::limits::{CONTEXT_BYTES_MAX, OUTPUT_BYTES_MAX, STATE_BYTES_MAX};
+use crate::limits::{
+    CONTEXT_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, STATE_BYTES_MAX, TASK_MEMBERS_MAX,
+    URL_BYTES_MAX,
+};
 use crate::run::{
     BranchStart, Ended, Event, Failure, Fault, LogLevel, Outcome, Request, Response, Status, Task, TaskAction, Wait, WaitKind,
 };
@@ -25,13 +29,13 @@ pub(super) fn outcome(outcome: nodes::Outcome) -> Result<Outcome, Failure> {
         nodes::Outcome::Done(result) => Outcome::Done(json(result, "the result", OUTPUT_BYTES_MAX)?),
         nodes::Outcome::Pending(pending) => Outcome::Pending {
             state: json(pending.state, "the state", STATE_BYTES_MAX)?,
-            start: pending.start.into_iter().map(branch_start).collect::<Result<_, _>>()?,
-            stop: pending.stop.into_iter().map(Into::into).collect(),
-            wait: pending.wait.into_iter().map(wait).collect::<Result<_, _>>()?,
+            start: each(pending.start, OPEN_AT_ONCE_MAX, "branches to start", branch_start)?,
+            stop: each(pending.stop, OPEN_AT_ONCE_MAX, "branches to stop", |id| bounds::name(id, "a branch's id"))?,
+            wait: each(pending.wait, OPEN_AT_ONCE_MAX, "waits", wait)?,
         },
-        nodes::Outcome::EndRun(end) => Outcome::EndRun { status: status(end.status), message: end.message.map(Into::into) },
+        nodes::Outcome::EndRun(end) => Outcome::EndRun { status: status(end.status), message: end.message.map(bounds::text) },
         nodes::Outcome::GoBack(back) => Outcome::GoBack {
-            step: back.step.parse::<Key>().map_err(Failure::bad_answer)?,
+            step: bounds::name(back.step, "a step")?.parse::<Key>().map_err(Failure::bad_answer)?,
             output: json(back.output, "the result", OUTPUT_BYTES_MAX)?,
         },
         nodes::Outcome::Other(other) => {
@@ -40,10 +44,15 @@ pub(super) fn outcome(outcome: nodes::Outcome) -> Result<Outcome, Failure> {
     })
 }
 
+/// Converts a list that is not too long.
+fn each<T, U>(list: Vec<T>, max: usize, what: &str, convert: impl FnMut(T) -> Result<U, Failure>) -> Result<Vec<U>, Failure> {
+    bounds::list(list, max, what)?.into_iter().map(convert).collect()
+}
+
 fn branch_start(start: nodes::BranchStart) -> Result<BranchStart, Failure> {
     Ok(BranchStart {
-        branch: start.branch.into(),
-        id: start.id.into(),
+        branch: bounds::name(start.branch, "a branch")?,
+        id: bounds::name(start.id, "a branch's id")?,
         scope: json(start.scope, "the scope of a branch", OUTPUT_BYTES_MAX)?,
         atomic: start.atomic,
     })
@@ -53,12 +62,16 @@ fn wait(wait: nodes::Wait) -> Result<Wait, Failure> {
     let (id, kind) = match wait {
         nodes::Wait::Timer(timer) => (timer.id, WaitKind::Timer(timestamp(&timer.at)?)),
         nodes::Wait::Signal(signal) => {
+            if signal.name.len().max(signal.key.as_ref().map_or(0, String::len)) > SIGNAL_NAME_BYTES_MAX {
+                let what = format_args!("the name and the key of a message have at most {SIGNAL_NAME_BYTES_MAX} bytes");
+                return Err(Failure::bad_answer(what));
+            }
             let (name, key) = (signal.name.into(), signal.key.map(Into::into));
             (signal.id, WaitKind::Signal { name, key })
         }
         nodes::Wait::Task(task) => (task.id.clone(), WaitKind::Task(Box::new(read_task(task)?))),
         nodes::Wait::Child(child) => {
-            let workflow = child.workflow.parse::<Key>().map_err(Failure::bad_answer)?;
+            let workflow = bounds::name(child.workflow, "a workflow")?.parse::<Key>().map_err(Failure::bad_answer)?;
             let context = json(child.context, "the context of a child", CONTEXT_BYTES_MAX)?;
             (child.id, WaitKind::Child { run: None, workflow, context })
         }
@@ -70,7 +83,7 @@ fn wait(wait: nodes::Wait) -> Result<Wait, Failure> {
             return Err(Failure::bad_answer(format_args!("this host knows no wait `{}`", other.kind)));
         }
     };
-    Ok(Wait { id: id.into(), kind })
+    Ok(Wait { id: bounds::name(id, "a wait's id")?, kind })
 }
 
 /// A time from a guest, in milliseconds since 1970; what is before that is past anyway.
@@ -89,21 +102,17 @@ fn read_task(task: nodes::Task) -> Result<Task, Failure> {
             Err(error) => Err(Failure::bad_answer(format_args!("the form of the task `{}` is {error}", task.id))),
         }
     };
-    let actions: Vec<TaskAction> = task
-        .actions
-        .into_iter()
-        .map(|action| {
-            let (key, title, form_schema) = (action.key.into(), action.title.into(), action.form_schema.map(form).transpose()?);
-            Ok(TaskAction { key, title, form_schema, draft: action.draft })
-        })
-        .collect::<Result<_, Failure>>()?;
+    let actions = each(task.actions, TASK_MEMBERS_MAX, "actions of a task", |action| {
+        let (key, title) = (bounds::name(action.key, "an action's key")?, bounds::text(action.title));
+        Ok(TaskAction { key, title, form_schema: action.form_schema.map(form).transpose()?, draft: action.draft })
+    })?;
     let is_twice = |(at, action): (usize, &TaskAction)| actions[..at].iter().any(|other| other.key == action.key);
     if actions.is_empty() || actions.iter().enumerate().any(is_twice) {
         return Err(Failure::bad_answer(format_args!("the task `{}` has no action, or two with one key", task.id)));
     }
     Ok(Task {
-        title: task.title.into(),
-        assignees: task.assignees.into_iter().map(Into::into).collect(),
+        title: bounds::text(task.title),
+        assignees: each(task.assignees, TASK_MEMBERS_MAX, "assignees of a task", |id| bounds::name(id, "an assignee's id"))?,
         form_schema: form(task.form_schema)?,
         values: json(task.values, "the values of a task", OUTPUT_BYTES_MAX)?,
         actions,
@@ -120,6 +129,11 @@ pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
     if request.connection.is_some() {
         return Err(invalid("this host has no connections yet".into()));
     }
+    if request.url.len() > URL_BYTES_MAX {
+        let message = format!("the request's URL has {} bytes; at most {URL_BYTES_MAX} are sent", request.url.len());
+        return Err(Fault::new("too-large", message));
+    }
+    bounds::headers(&request.headers).map_err(|what| Fault::new("too-large", format!("the request has {what}")))?;
     for header in &request.headers {
         let name = http::HeaderName::from_bytes(header.name.as_bytes());
         if name.is_err() || http::HeaderValue::from_str(&header.value).is_err() {
@@ -191,10 +205,14 @@ impl From<types::Failure> for Failure {
             Ok(output) => output,
             Err(failure) => return failure,
         };
+        let code = match bounds::name(failure.code, "a failure's code") {
+            Ok(code) => code,
+            Err(failure) => return failure,
+        };
         Self {
             status: status(failure.status),
-            code: failure.code.into(),
-            message: failure.message.into(),
+            code,
+            message: bounds::text(failure.message),
             transient: failure.transient,
             retry_after_ms: failure.retry_after_ms,
             output,
@@ -220,6 +238,7 @@ pub fn response(response: types::HttpResponse) -> Result<Response, Failure> {
     if !(200..=599).contains(&response.status_code) {
         return Err(Failure::bad_answer(format_args!("{} is no status of a response", response.status_code)));
     }
+    bounds::headers(&response.headers).map_err(|what| Failure::error("too-large", format!("the response has {what}")))?;
     for header in &response.headers {
         let name = http::HeaderName::from_bytes(header.name.as_bytes());
         if name.is_err() || http::HeaderValue::from_str(&header.value).is_err() {
@@ -278,6 +297,7 @@ pub(super) fn description(
     nodes: Vec<nodes::NodeType>,
     triggers: Vec<triggers::TriggerType>,
 ) -> Result<Description, String> {
+    bounds::description(&info, &nodes, &triggers)?;
     let version = info.version.parse().map_err(|error| format!("version `{}` is not semver: {error}", info.version))?;
     Ok(Description {
         name: info.name,

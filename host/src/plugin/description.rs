@@ -1,5 +1,7 @@
 //! What a component says of itself: kept with the plugin, shown by the API, used by publishing.
 
+use std::collections::HashSet;
+
 use semver::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,11 +128,12 @@ impl Description {
             ("node", self.nodes.iter().map(|node| &node.name).collect::<Vec<_>>()),
             ("trigger", self.triggers.iter().map(|trigger| &trigger.name).collect()),
         ] {
-            for (index, name) in names.iter().enumerate() {
+            let mut seen = HashSet::new();
+            for name in names {
                 if !is_word(name) {
                     problems.push(format!("{what} type `{name}`: a name is lower-case letters, digits and hyphens"));
                 }
-                if names[..index].contains(name) {
+                if !seen.insert(name) {
                     problems.push(format!("{what} type `{name}` is there twice"));
                 }
             }

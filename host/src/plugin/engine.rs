@@ -51,6 +51,19 @@ impl Drop for Engine {
     }
 }
 
+/// Compiles the same code as the host's engine does, and reserves nothing to run it in.
+pub(super) fn compiler_config() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(STEP_STACK_BYTES_MAX)
+        .async_stack_size(2 * STEP_STACK_BYTES_MAX)
+        // The contract has no async functions; without their bookkeeping a call is cheaper.
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
+    config
+}
+
 fn config() -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(INSTANCES_MAX)
@@ -71,14 +84,53 @@ fn config() -> Config {
     if PoolingAllocationConfig::is_pagemap_scan_available() {
         pool.linear_memory_keep_resident(4 * 1024 * 1024).table_keep_resident(64 * 1024);
     }
-    let mut config = Config::new();
+    let mut config = compiler_config();
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .epoch_interruption(true)
-        .max_wasm_stack(STEP_STACK_BYTES_MAX)
-        .async_stack_size(2 * STEP_STACK_BYTES_MAX)
-        // The contract has no async functions; without their bookkeeping a call is cheaper.
-        .concurrency_support(false)
-        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(20));
-    config
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+    use super::*;
+
+    /// What decides whether code that one engine compiled is code of another.
+    fn hash(config: &Config) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        wasmtime::Engine::new(config).unwrap().precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn a_compiler_makes_code_for_the_host() {
+        assert_eq!(hash(&config()), hash(&compiler_config()));
+    }
+
+    #[test]
+    fn the_mitigations_of_spectre_are_on() {
+        for flag in ["enable_heap_access_spectre_mitigation", "enable_table_access_spectre_mitigation"] {
+            let with = |value: &str| {
+                let mut config = compiler_config();
+                #[expect(unsafe_code, reason = "nothing is compiled by it")]
+                // SAFETY: the setting exists, and the engine only tells its hash.
+                unsafe {
+                    config.cranelift_flag_set(flag, value);
+                }
+                hash(&config)
+            };
+            assert_eq!(hash(&config()), with("true"), "{flag}");
+            assert_ne!(hash(&config()), with("false"), "{flag}: nothing would show it");
+        }
+    }
+
+    #[test]
+    fn guests_share_no_memory_and_have_no_threads() {
+        let engine = wasmtime::Engine::new(&config()).unwrap();
+        for module in ["(memory 1 1 shared)", "(memory 1) (func (drop (i32.atomic.load (i32.const 0))))"] {
+            let wasm = wat::parse_str(format!("(component (core module {module}))")).unwrap();
+            let error = engine.precompile_component(&wasm).expect_err(module);
+            assert!(format!("{error:#}").contains("threads"), "{error:#}");
+        }
+    }
 }

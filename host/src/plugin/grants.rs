@@ -25,6 +25,9 @@ pub struct Grants {
     /// Whether it may keep values of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kv: bool,
+    /// Whether what the host answers its calls is kept with its runs, so that another version can be tried on that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub record: bool,
     /// What it may take, where that differs from what every plugin may.
     #[serde(default, skip_serializing_if = "Limits::is_nothing")]
     pub limits: Limits,
@@ -93,7 +96,9 @@ impl Grants {
             secrets: vec![SecretGrant { verbs: Vec::new(), name: any() }],
             workflows: vec![any()],
             kv: true,
-            limits: Limits::default(),
+            record: false,
+            // What a built-in plugin is given to compute is its users', who must not take it from each other.
+            limits: Limits { breaks_in_a_row: Some(0), ..Limits::default() },
         }
     }
 

@@ -21,6 +21,19 @@ impl Facts {
         };
         self.imports.iter().any(|import| named(import) == Some(true))
     }
+
+    /// The newest version of the contract that it names.
+    pub fn contract(&self) -> Option<semver::Version> {
+        let named = self.imports.iter().chain(&self.exports);
+        named.filter_map(|name| semver::Version::parse(name.strip_prefix("weft:plugin/")?.split_once('@')?.1).ok()).max()
+    }
+
+    /// Whether it imports an interface of a package of WASI, such as `http`.
+    pub fn uses_wasi(&self, package: &str) -> bool {
+        let named =
+            |import: &String| import.strip_prefix("wasi:").and_then(|rest| rest.split_once('/')).map(|(name, _)| name == package);
+        self.imports.iter().any(|import| named(import) == Some(true))
+    }
 }
 
 /// Why a file is no plugin for this host.
@@ -40,6 +53,9 @@ pub enum Refusal {
     /// A component whose bytes are wrong.
     #[error("the component is malformed: {0}")]
     Malformed(String),
+    /// A component that would take a compiler too long.
+    #[error("the component has {0}: make it smaller")]
+    TooComplex(String),
     /// A component that is no Weft plugin.
     #[error("this component is no Weft plugin: it exports {exports}, and not `weft:plugin/info`")]
     OtherWorld {
@@ -55,6 +71,18 @@ pub enum Refusal {
         spoken: &'static str,
         /// What to do.
         advice: &'static str,
+    },
+    /// A plugin that uses what only a later version of the contract has.
+    #[error(
+        "the plugin was made for version {found} of the contract and uses something that {spoken}, which this host speaks, does not have: use a newer Weft, or an older version of the plugin ({missing})"
+    )]
+    NewerContract {
+        /// The newest version that it names.
+        found: semver::Version,
+        /// This host's.
+        spoken: &'static str,
+        /// What did not fit.
+        missing: String,
     },
     /// A plugin with nothing in it.
     #[error("the plugin exports neither `weft:plugin/nodes` nor `weft:plugin/triggers`")]

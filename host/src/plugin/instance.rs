@@ -3,24 +3,25 @@
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, TypedFunc};
 
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
 use super::bindings::weft::plugin::types;
 use super::convert;
+use super::cpu::CpuMeter;
 use super::description::Description;
 use super::engine::Engine;
+use super::health::Health;
 use super::limits::CallLimits;
 use super::meter::Meter;
 use super::sandbox::{CallContext, CallKind, Exceeded, Guest, HostMemory};
 use crate::digest::Digest;
-use crate::limits::{DESCRIBE_WALL_MS_MAX, INSTANCES_MAX};
+use crate::limits::{CONFIG_PROBLEMS_MAX, DESCRIBE_WALL_MS_MAX, INSTANCES_MAX, MESSAGE_BYTES_MAX};
 use crate::run::{Event, Failure, Outcome};
 use crate::workflow::Json;
 
@@ -72,6 +73,7 @@ pub struct Factory {
     linker: Linker<Guest>,
     permits: Arc<Semaphore>,
     memory: HostMemory,
+    quarantined: Arc<Notify>,
 }
 
 /// A component that can be instantiated.
@@ -85,6 +87,8 @@ pub struct Loaded {
     fire: Option<ComponentExportIndex>,
     /// What its calls have taken.
     pub(super) meter: Meter,
+    /// Whether it goes on being called.
+    pub(super) health: Health,
 }
 
 /// What every run calls is found alone: finding all functions of an interface costs as much as calling one of them.
@@ -96,6 +100,7 @@ type Fire<'a> = TypedFunc<(&'a triggers::Call, &'a triggers::Event), (Result<tri
 /// An instance of a component. After an error it is not to be used again.
 pub struct Instance {
     store: Store<Guest>,
+    cpu: CpuMeter,
     instance: wasmtime::component::Instance,
     loaded: Arc<Loaded>,
     /// What was called before.
@@ -112,7 +117,7 @@ impl Factory {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         link(&mut linker)?;
         let permits = Arc::new(Semaphore::new(INSTANCES_MAX as usize));
-        Ok(Self { engine, linker, permits, memory: HostMemory::default() })
+        Ok(Self { engine, linker, permits, memory: HostMemory::default(), quarantined: Arc::default() })
     }
 
     pub(super) fn engine(&self) -> &Engine {
@@ -133,7 +138,13 @@ impl Factory {
             triggers: triggers.map(|_| triggers::GuestIndices::new(&pre)).transpose()?,
             pre,
             meter: Meter::default(),
+            health: Health::new(self.quarantined.clone()),
         })
+    }
+
+    /// Is told when a plugin is put in quarantine.
+    pub(super) fn quarantined(&self) -> &Notify {
+        &self.quarantined
     }
 
     pub(super) fn is_crowded(&self) -> bool {
@@ -144,9 +155,10 @@ impl Factory {
     pub async fn instantiate(&self, loaded: &Arc<Loaded>, limits: CallLimits) -> Result<Instance, CallError> {
         let permit = self.permits.clone().acquire_owned().await.map_err(|error| CallError::Host(error.to_string()))?;
         let mut store = Guest::store(&self.engine, limits, self.memory.clone());
-        let made = guarded(limits.wall_ms, loaded.pre.instantiate_async(&mut store)).await.0;
+        let cpu = store.data().cpu().clone();
+        let made = guarded(&cpu, limits.wall_ms, loaded.pre.instantiate_async(&mut store)).await;
         let instance = made.map_err(|error| verdict(error, &store, limits.wall_ms))?;
-        Ok(Instance { store, instance, loaded: loaded.clone(), execute: None, nodes: None, triggers: None, _permit: permit })
+        Ok(Instance { store, cpu, instance, loaded: loaded.clone(), execute: None, nodes: None, triggers: None, _permit: permit })
     }
 }
 
@@ -166,21 +178,21 @@ impl Instance {
         }
         let index = self.loaded.execute.as_ref().ok_or_else(|| no_export("nodes"))?;
         let execute = self.instance.get_typed_func(&mut self.store, index);
-        Ok(*self.execute.insert(execute.map_err(|error| CallError::Host(error.to_string()))?))
+        Ok(*self.execute.insert(execute.map_err(|error| misfit(&error))?))
     }
 
     /// Finds `fire`, which is called once.
     fn load_fire<'a>(&mut self) -> Result<Fire<'a>, CallError> {
         let index = self.loaded.fire.as_ref().ok_or_else(|| no_export("triggers"))?;
         let fire = self.instance.get_typed_func(&mut self.store, index);
-        fire.map_err(|error| CallError::Host(error.to_string()))
+        fire.map_err(|error| misfit(&error))
     }
 
     /// Finds the functions of `nodes`, unless they were found before.
     fn load_nodes(&mut self) -> Result<(), CallError> {
         if self.nodes.is_none() {
             let indices = self.loaded.nodes.as_ref().ok_or_else(|| no_export("nodes"))?;
-            self.nodes = Some(indices.load(&mut self.store, &self.instance).map_err(|error| CallError::Host(error.to_string()))?);
+            self.nodes = Some(indices.load(&mut self.store, &self.instance).map_err(|error| misfit(&error))?);
         }
         Ok(())
     }
@@ -189,8 +201,7 @@ impl Instance {
     fn load_triggers(&mut self) -> Result<(), CallError> {
         if self.triggers.is_none() {
             let indices = self.loaded.triggers.as_ref().ok_or_else(|| no_export("triggers"))?;
-            self.triggers =
-                Some(indices.load(&mut self.store, &self.instance).map_err(|error| CallError::Host(error.to_string()))?);
+            self.triggers = Some(indices.load(&mut self.store, &self.instance).map_err(|error| misfit(&error))?);
         }
         Ok(())
     }
@@ -198,7 +209,7 @@ impl Instance {
     /// Asks the component who it is and which types it has. The text is what it says wrong.
     pub async fn describe(&mut self) -> Result<Result<Description, String>, CallError> {
         let loaded = self.loaded.clone();
-        let info = loaded.info.load(&mut self.store, &self.instance).map_err(|error| CallError::Host(error.to_string()))?;
+        let info = loaded.info.load(&mut self.store, &self.instance).map_err(|error| misfit(&error))?;
         let (has_nodes, has_triggers) = (loaded.nodes.is_some(), loaded.triggers.is_some());
         if has_nodes {
             self.load_nodes()?;
@@ -208,7 +219,7 @@ impl Instance {
         }
         self.store.data_mut().begin(CallContext::default());
         let (nodes, triggers, store) = (&self.nodes, &self.triggers, &mut self.store);
-        let answered = guarded(DESCRIBE_WALL_MS_MAX, async {
+        let answered = guarded(&self.cpu, DESCRIBE_WALL_MS_MAX, async {
             let info = info.call_describe(&mut *store).await?;
             let nodes = match nodes {
                 Some(nodes) => nodes.call_node_types(&mut *store).await?,
@@ -220,10 +231,11 @@ impl Instance {
             };
             Ok((info, nodes, triggers))
         })
-        .await
-        .0;
+        .await;
         let (info, nodes, triggers) = answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))?;
-        Ok(convert::description(info, nodes, triggers))
+        // Reading many schemas takes long.
+        let read = tokio::task::spawn_blocking(move || convert::description(info, nodes, triggers)).await;
+        read.map_err(|error| CallError::Host(error.to_string()))
     }
 
     /// Asks the component what is wrong with a node's or a trigger's config.
@@ -235,16 +247,22 @@ impl Instance {
         self.store.data_mut().begin(CallContext::default());
         let (name, config) = (&name.to_owned(), &config.to_owned());
         let (nodes, triggers, store) = (&self.nodes, &self.triggers, &mut self.store);
-        let answered = guarded(DESCRIBE_WALL_MS_MAX, async {
+        let answered = guarded(&self.cpu, DESCRIBE_WALL_MS_MAX, async {
             match (kind, nodes, triggers) {
                 (types::Kind::Node, Some(nodes), _) => nodes.call_check(store, name, config).await,
                 (types::Kind::Trigger, _, Some(triggers)) => triggers.call_check(store, name, config).await,
                 _ => Ok(Vec::new()),
             }
         })
-        .await
-        .0;
-        answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))
+        .await;
+        let mut problems = answered.map_err(|error| verdict(error, &self.store, DESCRIBE_WALL_MS_MAX))?;
+        problems.truncate(CONFIG_PROBLEMS_MAX);
+        for types::Problem { pointer, message } in &mut problems {
+            for text in [pointer, message] {
+                text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+            }
+        }
+        Ok(problems)
     }
 
     /// Begins a step, or tells it of an event, with the state that it kept. It may take `limit_ms`, waiting included.
@@ -261,7 +279,7 @@ impl Instance {
                 Ok(execute) => {
                     self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
                     let answer = execute.call_async(&mut self.store, (call,));
-                    guarded(limit_ms, async { answer.await.map(|(answer,)| answer) }).await
+                    guarded(&self.cpu, limit_ms, async { answer.await.map(|(answer,)| answer) }).await
                 }
                 Err(error) => return (Err(error), context),
             },
@@ -270,7 +288,7 @@ impl Instance {
                     let nodes = self.nodes.as_ref().expect("just loaded");
                     self.store.data_mut().begin(CallContext { kind: CallKind::Node, ..context });
                     let (state, event) = (state.text().to_owned(), convert::event(event));
-                    guarded(limit_ms, nodes.call_resume(&mut self.store, &call, &state, &event)).await
+                    guarded(&self.cpu, limit_ms, nodes.call_resume(&mut self.store, &call, &state, &event)).await
                 }
                 Err(error) => return (Err(error), context),
             },
@@ -297,7 +315,7 @@ impl Instance {
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
         let answer = fire.call_async(&mut self.store, (call, event));
-        let answered = guarded(limit_ms, async { answer.await.map(|(answer,)| answer) }).await;
+        let answered = guarded(&self.cpu, limit_ms, async { answer.await.map(|(answer,)| answer) }).await;
         self.finish(answered, limit_ms)
     }
 
@@ -313,7 +331,7 @@ impl Instance {
             Err(error) => return (Err(error), context),
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
-        let answered = guarded(limit_ms, triggers.call_subscribe(&mut self.store, call)).await;
+        let answered = guarded(&self.cpu, limit_ms, triggers.call_subscribe(&mut self.store, call)).await;
         self.finish(answered, limit_ms)
     }
 
@@ -330,8 +348,13 @@ impl Instance {
             Err(error) => return (Err(error), context),
         };
         self.store.data_mut().begin(CallContext { kind: CallKind::Trigger, ..context });
-        let answered = guarded(limit_ms, triggers.call_settle(&mut self.store, call, run)).await;
+        let answered = guarded(&self.cpu, limit_ms, triggers.call_settle(&mut self.store, call, run)).await;
         self.finish(answered, limit_ms)
+    }
+
+    /// What it did when it was last asked who it is: nothing is granted for that, so it should be nothing. And the memory that it has.
+    pub fn observed(&mut self) -> CallContext {
+        self.store.data_mut().finish()
     }
 
     /// What a call of it may take.
@@ -339,11 +362,19 @@ impl Instance {
         self.store.data().limits()
     }
 
-    fn finish<T>(&mut self, (answered, cpu): (Result<T, Stopped>, Duration), limit_ms: u64) -> Called<T> {
+    fn finish<T>(&mut self, answered: Result<T, Stopped>, limit_ms: u64) -> Called<T> {
         let answered = answered.map_err(|error| verdict(error, &self.store, limit_ms));
         let mut call = self.store.data_mut().finish();
-        call.used.cpu_us = u32::try_from(cpu.as_micros()).unwrap_or(u32::MAX);
+        call.used.cpu_us = u32::try_from(self.cpu.spent().as_micros()).unwrap_or(u32::MAX);
         self.loaded.meter.called(&call.used, answered.is_err(), &call.grants.limits);
+        match &answered {
+            Ok(_) => self.loaded.health.answered(),
+            // What is asked of it when it is looked at, what the host lacks, and a step that gives it less time than others say nothing.
+            Err(CallError::Host(_) | CallError::HostOutOfMemory) => {}
+            Err(CallError::TimedOut(limit_ms)) if *limit_ms < self.limits().wall_ms => {}
+            Err(_) if call.kind == CallKind::Describe => {}
+            Err(error) => self.loaded.health.broke(error, call.grants.limits.breaks_in_a_row()),
+        }
         (answered, call)
     }
 }
@@ -352,38 +383,29 @@ fn no_export(interface: &str) -> CallError {
     CallError::Trapped(format!("it does not export `weft:plugin/{interface}`"))
 }
 
+/// A function is not there, or takes and gives other types than the contract's.
+fn misfit(error: &wasmtime::Error) -> CallError {
+    CallError::Trapped(format!("it does not fit the contract: {error:#}"))
+}
+
 enum Stopped {
     Guest(wasmtime::Error),
     TimedOut,
     Panicked(String),
 }
 
-/// Waits for a call, but not longer than its deadline, and says how much it computed. A panic of the host stays within the call.
-async fn guarded<T>(limit_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> (Result<T, Stopped>, Duration) {
-    let cpu_ns = AtomicU64::new(0);
+/// Waits for a call, but not longer than its deadline, and counts what it computes. A panic of the host stays within the call.
+async fn guarded<T>(cpu: &CpuMeter, limit_ms: u64, call: impl Future<Output = wasmtime::Result<T>>) -> Result<T, Stopped> {
     let mut call = std::pin::pin!(AssertUnwindSafe(call).catch_unwind());
-    let metered = std::future::poll_fn(|context| {
-        let began = thread_cpu();
-        let polled = call.as_mut().poll(context);
-        let took = thread_cpu().saturating_sub(began).as_nanos();
-        cpu_ns.fetch_add(u64::try_from(took).unwrap_or(u64::MAX), Ordering::Relaxed);
-        polled
-    });
-    let answered = match tokio::time::timeout(Duration::from_millis(limit_ms), metered).await {
+    let metered = std::future::poll_fn(|context| cpu.during(|| call.as_mut().poll(context)));
+    match tokio::time::timeout(Duration::from_millis(limit_ms), metered).await {
         Ok(Ok(answer)) => answer.map_err(Stopped::Guest),
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref().cloned());
             Err(Stopped::Panicked(text.unwrap_or_default()))
         }
         Err(_) => Err(Stopped::TimedOut),
-    };
-    (answered, Duration::from_nanos(cpu_ns.into_inner()))
-}
-
-/// What this thread has computed.
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
 }
 
 fn verdict(stopped: Stopped, store: &Store<Guest>, limit_ms: u64) -> CallError {

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{
-    HTTP_CALLS_MAX, KV_CALLS_MAX, STEP_CPU_MS_CEILING, STEP_CPU_MS_MAX, STEP_MEMORY_BYTES_CEILING, STEP_MEMORY_BYTES_MAX,
-    STEP_WALL_MS_CEILING, STEP_WALL_MS_MAX,
+    BREAKS_IN_A_ROW_MAX, HTTP_CALLS_MAX, KV_CALLS_MAX, STEP_CPU_MS_CEILING, STEP_CPU_MS_MAX, STEP_MEMORY_BYTES_CEILING,
+    STEP_MEMORY_BYTES_MAX, STEP_WALL_MS_CEILING, STEP_WALL_MS_MAX,
 };
 
 /// What a plugin may take. Each member stands for itself; one that is missing is as for every plugin.
@@ -26,6 +26,9 @@ pub struct Limits {
     /// Requests for values of its own in one call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_calls: Option<u32>,
+    /// Calls that break off or overrun one after the other before the version is put in quarantine; 0: it never is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub breaks_in_a_row: Option<u32>,
     /// Computing in an hour, in milliseconds; none: as much as there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_ms_per_hour: Option<u32>,
@@ -76,6 +79,11 @@ impl Limits {
         }
     }
 
+    /// Calls that break one after the other before a version is put in quarantine.
+    pub fn breaks_in_a_row(&self) -> u32 {
+        self.breaks_in_a_row.unwrap_or(BREAKS_IN_A_ROW_MAX)
+    }
+
     /// Everything that cannot be, one sentence each.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -89,6 +97,7 @@ impl Limits {
         check("wall_ms", self.wall_ms, 10, STEP_WALL_MS_CEILING);
         check("http_calls", self.http_calls, 0, 10_000);
         check("kv_calls", self.kv_calls, 0, 100_000);
+        check("breaks_in_a_row", self.breaks_in_a_row, 0, 1_000_000);
         problems
     }
 }

@@ -5,22 +5,33 @@
 
 #[expect(missing_docs, reason = "generated; wit/ documents it")]
 mod bindings;
+mod bounds;
 mod cache;
+mod compiler;
 mod convert;
+mod cpu;
 mod description;
+mod effort;
 mod engine;
 mod grants;
+mod health;
 mod host_pattern;
 mod inspect;
 mod instance;
 mod limits;
 mod meter;
+mod output;
 mod registry;
+mod request;
 mod sandbox;
+mod side_requests;
+mod signature;
+mod trust;
 
 pub use bindings::exports::weft::plugin as exports;
 pub use bindings::weft::plugin as contract;
 pub use cache::Cache;
+pub use compiler::{COMPILE_VERB, CompileError, Compiler, OWN_PROGRAM, compile_as_child};
 pub use convert::{request, response, to_response};
 pub use description::{Branch, Description, Mode, NodeType, TriggerType};
 pub use engine::Engine;
@@ -32,3 +43,6 @@ pub use limits::{CallLimits, Limits};
 pub use meter::Totals;
 pub use registry::{BUILT_IN_VENDOR, ExamineError, Kind, Plugin, Registry, ResolveError};
 pub use sandbox::{CallContext, CallKind, Guest, Log, SecretSource, Sender, Services, masked};
+pub use side_requests::SideRequests;
+pub use signature::{PublicKey, Signature, SignatureError, Signed, SigningKey, Statement};
+pub use trust::{Policy, Untrusted, fitting, vendor_of};

@@ -7,9 +7,11 @@ use arc_swap::ArcSwap;
 use semver::{Version, VersionReq};
 
 use super::cache::Cache;
+use super::compiler::{CompileError, Compiler};
 use super::description::{Description, NodeType, TriggerType};
+use super::effort::weigh;
 use super::grants::Grants;
-use super::inspect::{Facts, Refusal, admit, inspect};
+use super::inspect::{CONTRACT, Facts, Refusal, admit, inspect};
 use super::instance::{CallError, Factory, Instance, Loaded};
 use super::limits::CallLimits;
 use super::meter::Totals;
@@ -44,8 +46,8 @@ pub enum ExamineError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// It does not compile.
-    #[error("the component does not compile: {0}")]
-    Compile(String),
+    #[error(transparent)]
+    Compile(#[from] CompileError),
     /// Its imports or exports have other types than the contract's.
     #[error("the component does not fit the contract: {0}")]
     Link(String),
@@ -55,6 +57,17 @@ pub enum ExamineError {
     /// What it says of itself is wrong.
     #[error("what the plugin says of itself is wrong: {}", .0.join("; "))]
     Description(Vec<String>),
+}
+
+impl ExamineError {
+    /// A stable word.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(Refusal::TooComplex(_)) => "plugin-too-complex",
+            Self::Compile(error) => error.code(),
+            _ => "plugin-refused",
+        }
+    }
 }
 
 /// Why no plugin carries out a type.
@@ -104,7 +117,7 @@ impl Kind {
 impl Plugin {
     fn new(digest: Digest, description: Description, facts: Facts, loaded: Arc<Loaded>) -> Self {
         let sees_run = facts.uses("variables") || facts.uses("run");
-        let uses_services = ["http", "kv", "workflows"].iter().any(|interface| facts.uses(interface));
+        let uses_services = ["http", "kv", "workflows"].iter().any(|interface| facts.uses(interface)) || facts.uses_wasi("http");
         let vendor = description.name.split('/').next();
         let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::everything() } else { Grants::default() };
         Self { digest, description, facts, sees_run, uses_services, grants: ArcSwap::from_pointee(grants), loaded }
@@ -123,6 +136,26 @@ impl Plugin {
     /// Whether it may be called now; a failure: it has had what its budgets give.
     pub fn admit(&self) -> Result<(), Failure> {
         self.loaded.meter.admit(&self.grants.load().limits)
+    }
+
+    /// Whether it is in quarantine: no run calls it.
+    pub fn is_quarantined(&self) -> bool {
+        self.loaded.health.is_quarantined()
+    }
+
+    /// Why it is in quarantine; none: it is not.
+    pub fn quarantine_reason(&self) -> Option<Arc<String>> {
+        self.loaded.health.reason()
+    }
+
+    /// Puts it in quarantine, for this reason.
+    pub fn quarantine(&self, reason: String) {
+        self.loaded.health.quarantine(reason);
+    }
+
+    /// Lets it out of quarantine, and counts its breaks anew.
+    pub fn release(&self) {
+        self.loaded.health.release();
     }
 
     /// What it has taken.
@@ -154,7 +187,8 @@ impl Plugin {
         Schema::parse(schema).ok()
     }
 
-    fn has(&self, kind: Kind, name: &str) -> bool {
+    /// Whether it has a type.
+    pub fn has(&self, kind: Kind, name: &str) -> bool {
         match kind {
             Kind::Node => self.node(name).is_some(),
             Kind::Trigger => self.trigger(name).is_some(),
@@ -165,6 +199,7 @@ impl Plugin {
 /// The plugins of a host. Reading never waits; what is added is seen by the next call.
 pub struct Registry {
     factory: Factory,
+    compiler: Compiler,
     cache: Cache,
     installed: ArcSwap<Installed>,
     adding: Mutex<()>,
@@ -178,20 +213,22 @@ struct Installed {
 
 impl Registry {
     /// A registry without plugins.
-    pub fn new(factory: Factory, cache: Cache) -> Self {
-        Self { factory, cache, installed: ArcSwap::default(), adding: Mutex::new(()) }
+    pub fn new(factory: Factory, compiler: Compiler, cache: Cache) -> Self {
+        Self { factory, compiler, cache, installed: ArcSwap::default(), adding: Mutex::new(()) }
     }
 
-    /// Finds out whether a file is a plugin for this host, and which. Nothing is added. Compiles on a thread of its own.
+    /// Finds out whether a file is a plugin for this host, and which. Nothing is added.
     pub async fn examine(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Plugin, ExamineError> {
         let (digest, facts, loaded) = self.load(bytes).await?;
         let loaded = Arc::new(loaded);
         let mut instance = self.factory.instantiate(&loaded, CallLimits::default()).await?;
         let description = instance.describe().await?.map_err(|problem| ExamineError::Description(vec![problem]))?;
-        let problems = description.problems();
-        if !problems.is_empty() {
-            return Err(ExamineError::Description(problems));
-        }
+        // Its schemas are made ready, each of them.
+        let description = aside(move || match description.problems() {
+            problems if problems.is_empty() => Ok(description),
+            problems => Err(ExamineError::Description(problems)),
+        })
+        .await?;
         Ok(Plugin::new(digest, description, facts, loaded))
     }
 
@@ -202,37 +239,69 @@ impl Registry {
     }
 
     async fn load(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<(Digest, Facts, Loaded), ExamineError> {
-        let registry = self.clone();
-        let load = move || {
-            let facts = inspect(&bytes)?;
+        let (registry, wasm) = (self.clone(), bytes.clone());
+        let (digest, facts, found) = aside(move || {
+            let facts = inspect(&wasm)?;
             admit(&facts)?;
-            let digest = Digest::of(&bytes);
-            let engine = registry.factory.engine();
-            let component = match registry.cache.load(engine, &digest) {
-                Some(component) => component,
-                None => registry
-                    .cache
-                    .compile(engine, &digest, &bytes)
-                    .map_err(|error| ExamineError::Compile(format!("{error:#}")))?,
-            };
-            let loaded = registry.factory.load(digest, &component).map_err(|error| ExamineError::Link(format!("{error:#}")))?;
-            Ok((digest, facts, loaded))
+            let digest = Digest::of(&wasm);
+            let found = registry.cache.load(registry.factory.engine(), &digest);
+            if found.is_none() {
+                weigh(&wasm)?;
+            }
+            Ok((digest, facts, found))
+        })
+        .await?;
+        let component = match found {
+            Some(component) => component,
+            None => {
+                let (registry, compiled) = (self.clone(), self.compiler.compile(bytes).await?);
+                aside(move || {
+                    let kept = registry.cache.keep(registry.factory.engine(), &digest, compiled);
+                    Ok(kept.map_err(|error| CompileError::Invalid(format!("{error:#}")))?)
+                })
+                .await?
+            }
         };
-        tokio::task::spawn_blocking(load)
-            .await
-            .unwrap_or_else(|error| Err(ExamineError::Compile(format!("the compiler broke off: {error}"))))
+        let registry = self.clone();
+        aside(move || {
+            let loaded = registry.factory.load(digest, &component).map_err(|error| misfit(&facts, &error))?;
+            Ok((digest, facts, loaded))
+        })
+        .await
     }
 
     /// Adds a plugin; from now on it is found.
     pub fn add(&self, plugin: Plugin) -> Arc<Plugin> {
+        self.put_back(Arc::new(plugin))
+    }
+
+    /// Adds a plugin again that was taken out.
+    pub fn put_back(&self, plugin: Arc<Plugin>) -> Arc<Plugin> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        let plugin = Arc::new(plugin);
         let mut installed = Installed::clone(&self.installed.load());
         let Description { name, version, .. } = &plugin.description;
         installed.releases.entry(name.clone()).or_default().insert(version.clone(), plugin.digest);
         installed.by_digest.insert(plugin.digest, plugin.clone());
         self.installed.store(Arc::new(installed));
         plugin
+    }
+
+    /// Takes a plugin out: it is not found any more. What is mapped of it goes when its last call has come back.
+    pub fn take_out(&self, digest: &Digest) -> Option<Arc<Plugin>> {
+        let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut installed = Installed::clone(&self.installed.load());
+        let plugin = installed.by_digest.remove(digest)?;
+        for versions in installed.releases.values_mut() {
+            versions.retain(|_, release| release != digest);
+        }
+        installed.releases.retain(|_, versions| !versions.is_empty());
+        self.installed.store(Arc::new(installed));
+        Some(plugin)
+    }
+
+    /// Removes what was compiled of a component. It is compiled again where it is needed.
+    pub fn forget_compiled(&self, digest: &Digest) {
+        self.cache.remove(digest);
     }
 
     /// The plugin with a digest.
@@ -295,6 +364,11 @@ impl Registry {
         }
     }
 
+    /// Waits until another plugin is put in quarantine.
+    pub async fn quarantined(&self) {
+        self.factory.quarantined().notified().await;
+    }
+
     /// Whether a fresh instance would have to be waited for.
     pub fn is_crowded(&self) -> bool {
         self.factory.is_crowded()
@@ -304,6 +378,21 @@ impl Registry {
     pub async fn instantiate(&self, plugin: &Plugin) -> Result<Instance, CallError> {
         self.factory.instantiate(&plugin.loaded, plugin.grants.load().limits.of_call()).await
     }
+}
+
+/// Why a component cannot be linked: something of the contract has another type or is not there, perhaps not yet.
+fn misfit(facts: &Facts, error: &wasmtime::Error) -> ExamineError {
+    let spoken = Version::parse(CONTRACT).ok();
+    match facts.contract().filter(|found| Some(found) > spoken.as_ref()) {
+        Some(found) => Refusal::NewerContract { found, spoken: CONTRACT, missing: format!("{error:#}") }.into(),
+        None => ExamineError::Link(format!("{error:#}")),
+    }
+}
+
+/// Does what takes long on a thread where nobody waits for his turn.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, ExamineError> + Send + 'static) -> Result<T, ExamineError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(CallError::Host(format!("examining a plugin broke off: {error}")).into()))
 }
 
 impl Installed {

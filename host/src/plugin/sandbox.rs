@@ -8,18 +8,21 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wasmtime::component::ResourceTable;
 use wasmtime::{ResourceLimiter, Store, UpdateDeadline};
-use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::WasiHttpCtx;
 use zeroize::Zeroizing;
 
+use super::cpu::CpuMeter;
 use super::engine::Engine;
 use super::grants::Grants;
 use super::host_pattern::HostPattern;
 use super::limits::CallLimits;
+use super::output::Output;
+use super::side_requests::SideRequests;
 use crate::limits::{
-    CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, GUEST_CLOCK_RESOLUTION_MS, GUESTS_MEMORY_BYTES_MAX,
+    CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, GUEST_CLOCK_RESOLUTION_MS, GUESTS_MEMORY_BYTES_MAX, HEAD_BYTES_MAX,
     LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX,
-    SECRET_MASKED_BYTES_MIN, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+    SECRET_MASKED_BYTES_MIN, STAGED_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
 };
 use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged, Usage};
 use crate::workflow::{Key, Scope};
@@ -30,10 +33,11 @@ pub struct Guest {
     pub call: CallContext,
     bounds: Bounds,
     limits: CallLimits,
-    cpu_ticks: u64,
+    cpu: CpuMeter,
     table: ResourceTable,
+    wasi_http: WasiHttpCtx,
     /// Made when the guest first uses it: many never do.
-    wasi: Option<(WasiCtx, MemoryOutputPipe)>,
+    wasi: Option<(WasiCtx, Output)>,
 }
 
 /// What a call may use, and what it has done.
@@ -61,6 +65,12 @@ pub struct CallContext {
     pub around: Staged,
     /// How many requests it made for values of the plugin's own.
     pub kv_calls: u32,
+    /// How many requests to servers outside it may send.
+    pub http_calls_max: u32,
+    /// Its requests that go on while it computes.
+    pub side_requests: Option<Arc<SideRequests>>,
+    /// How many bytes it and the calls around it staged; none: not counted yet.
+    pub staged_bytes: Option<usize>,
     /// What it took.
     pub used: Usage,
     /// Who sent the request, for triggers.
@@ -75,6 +85,30 @@ impl CallContext {
     /// On whose behalf a request of this call is sent, which follows so many redirects.
     pub fn sender(&self, redirects_max: u32) -> Sender {
         Sender { grants: self.grants.clone(), secrets: self.secrets.clone(), vault: self.vault.clone(), redirects_max }
+    }
+
+    /// Stops what still goes on side by side, and counts it.
+    fn end_side_requests(&mut self) {
+        let Some(side_requests) = self.side_requests.take() else { return };
+        let ended = side_requests.end();
+        self.used.bytes_out += ended.bytes_out;
+        self.used.bytes_in += ended.bytes_in;
+        for fault in ended.faults {
+            self.log.add(LogLevel::Warn, &format!("a request by wasi:http failed: {}: {}", fault.code, fault.message));
+        }
+    }
+
+    /// Makes room for what the call stages, in the place of what it staged before.
+    pub fn stage(&mut self, bytes: usize, replaced: usize) -> Result<(), Fault> {
+        let staged = self.staged_bytes.unwrap_or_else(|| self.around.bytes());
+        let total = staged.saturating_sub(replaced) + bytes;
+        if total > STAGED_BYTES_MAX {
+            let message =
+                format!("a call reads and stages at most {STAGED_BYTES_MAX} bytes in all, atomic branches around it included");
+            return Err(Fault::new("over-limit", message));
+        }
+        self.staged_bytes = Some(total);
+        Ok(())
     }
 
     /// Takes the call's secrets out of its log, however they came there.
@@ -204,23 +238,32 @@ impl Guest {
     /// A store for a new instance.
     pub(super) fn store(engine: &Engine, limits: CallLimits, of_host: HostMemory) -> Store<Self> {
         let bounds = Bounds { exceeded: Exceeded::Nothing, memory_bytes: 0, memory_bytes_max: limits.memory_bytes, of_host };
-        let cpu_ticks_max = limits.cpu_ms / EPOCH_TICK_MS;
-        let guest = Self { call: CallContext::default(), bounds, limits, cpu_ticks: 0, table: table(), wasi: None };
+        let cpu_max = Duration::from_millis(limits.cpu_ms);
+        let cpu = CpuMeter::default();
+        let guest = Self {
+            call: CallContext::default(),
+            bounds,
+            limits,
+            cpu: cpu.clone(),
+            table: table(),
+            wasi_http: wasi_http(),
+            wasi: None,
+        };
         let mut store = Store::new(engine.wasmtime(), guest);
         store.limiter(|guest| &mut guest.bounds);
         store.set_hostcall_fuel(CALL_BYTES_MAX);
         store.set_max_component_handles(RESOURCE_HANDLES_MAX);
         store.set_epoch_deadline(1);
-        // Each tick that finds the guest computing counts, and lets other tasks go first. Waiting in the host costs at
-        // most one tick, so the budget is one of CPU time.
+        // Each tick that finds the guest computing looks at what it has computed, in the host also, and lets other tasks go
+        // first. What it waited is not counted.
         store.epoch_deadline_callback(move |mut store| {
-            let guest = store.data_mut();
-            guest.cpu_ticks += 1;
-            if guest.cpu_ticks > cpu_ticks_max {
-                guest.bounds.exceeded = Exceeded::Cpu;
+            if cpu.now() > cpu_max {
+                store.data_mut().bounds.exceeded = Exceeded::Cpu;
                 return Ok(UpdateDeadline::Interrupt);
             }
-            Ok(UpdateDeadline::Yield(1))
+            // Tokio's way to yield: whoever waits for the network is looked after first. A task that only puts itself last in
+            // the queue leaves the network alone for as long as sixty tasks take, which is half a second of guests that compute.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         store
     }
@@ -228,30 +271,39 @@ impl Guest {
     /// Begins another call: what the one before used and did is gone.
     pub(super) fn begin(&mut self, call: CallContext) {
         self.call = call;
-        self.cpu_ticks = 0;
+        self.call.http_calls_max = self.limits.http_calls;
+        self.cpu.reset();
     }
 
     /// What the call did, with what it wrote to its standard output and error as log lines.
     pub(super) fn finish(&mut self) -> CallContext {
         let mut call = std::mem::take(&mut self.call);
+        call.end_side_requests();
         call.used.memory_bytes = self.bounds.memory_bytes as u64;
         if let Some((_, output)) = &self.wasi {
-            let written = output.contents();
-            if !written.is_empty() {
-                for line in String::from_utf8_lossy(&written).lines().filter(|line| !line.trim().is_empty()) {
-                    call.log.add(LogLevel::Info, line);
-                }
-                // The pipe cannot be emptied; a new one is made at the next use.
-                self.wasi = None;
+            let Log { lines, dropped, .. } = output.take();
+            for line in lines {
+                call.log.add(line.level, &line.message);
             }
+            call.log.dropped = call.log.dropped.saturating_add(dropped);
         }
         call.mask();
         call
     }
 
+    /// What counts its computing.
+    pub(super) fn cpu(&self) -> &CpuMeter {
+        &self.cpu
+    }
+
     /// What a call may take.
     pub fn limits(&self) -> &CallLimits {
         &self.limits
+    }
+
+    /// What `wasi:http` is carried out with.
+    pub fn wasi_http(&mut self) -> (&mut CallContext, &mut ResourceTable, &mut WasiHttpCtx) {
+        (&mut self.call, &mut self.table, &mut self.wasi_http)
     }
 
     pub(super) fn exceeded(&self) -> Exceeded {
@@ -268,6 +320,12 @@ fn table() -> ResourceTable {
     let mut table = ResourceTable::new();
     table.set_max_capacity(RESOURCE_HANDLES_MAX);
     table
+}
+
+fn wasi_http() -> WasiHttpCtx {
+    let mut ctx = WasiHttpCtx::new();
+    ctx.set_field_size_limit(HEAD_BYTES_MAX);
+    ctx
 }
 
 impl ResourceLimiter for Bounds {
@@ -316,8 +374,8 @@ impl WasiView for Guest {
 }
 
 /// Clocks that are coarse, random numbers, and an output that becomes log lines; no files, environment or network.
-fn empty_wasi() -> (WasiCtx, MemoryOutputPipe) {
-    let output = MemoryOutputPipe::new(LOG_BYTES_MAX);
+fn empty_wasi() -> (WasiCtx, Output) {
+    let output = Output::default();
     let wasi = WasiCtx::builder()
         .stdout(output.clone())
         .stderr(output.clone())

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::id::RunId;
+use super::recorded::Recorded;
 use super::staged::Staged;
 use super::wait::Wait;
+use crate::limits::MESSAGE_BYTES_MAX;
 use crate::workflow::{Json, Key};
 
 /// A component was called for an activation and answered.
@@ -45,6 +47,9 @@ pub struct Called {
     /// What it took.
     #[serde(default, skip_serializing_if = "Usage::is_nothing")]
     pub used: Usage,
+    /// What the host answered to its requests, where that is kept for replays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Box<Recorded>>,
 }
 
 /// What a call took.
@@ -170,9 +175,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure that the host found, with the status `error`.
+    /// A failure that the host found, with the status `error`. A message that names what a guest gave is cut at its bound.
     pub fn error(code: &str, message: impl Into<Box<str>>) -> Self {
-        let (code, message) = (code.into(), message.into());
+        let (code, mut message) = (code.into(), message.into());
+        if message.len() > MESSAGE_BYTES_MAX {
+            message = message[..message.floor_char_boundary(MESSAGE_BYTES_MAX)].into();
+        }
         Self { status: Status::Error, code, message, transient: false, retry_after_ms: None, output: None }
     }
 

@@ -432,6 +432,7 @@ mod tests {
             log: Vec::new(),
             log_dropped: 0,
             used: Usage::default(),
+            recorded: None,
         }
     }
 

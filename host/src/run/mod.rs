@@ -7,6 +7,7 @@ mod entry;
 mod feed;
 mod history;
 mod id;
+mod recorded;
 mod retry;
 mod staged;
 mod state;
@@ -17,6 +18,7 @@ pub use entry::{Accepted, Arrival, Decision, Entry, Parent, Reason, Rerun};
 pub use feed::EntryView;
 pub use history::{ActivationView, FailureView, ResponseView, View, view};
 pub use id::{RunId, RunIdError};
+pub use recorded::{Given, HostAnswer, Recorded, asked_send, asked_start, asked_value};
 pub use retry::backoff_ms;
 pub use staged::{KvKey, Seen, Staged, StagedStart};
 #[cfg(test)]

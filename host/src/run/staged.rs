@@ -58,6 +58,14 @@ impl Staged {
         self.kv_reads.is_empty() && self.kv_writes.is_empty() && self.starts.is_empty()
     }
 
+    /// How much memory it takes, in bytes: of values that were read and written, and of contexts.
+    pub fn bytes(&self) -> usize {
+        let of = |value: Option<usize>| value.unwrap_or(0);
+        self.kv_reads.values().map(|seen| of(seen.as_ref().map(Vec::len))).sum::<usize>()
+            + self.kv_writes.values().map(|value| of(value.as_ref().map(Bytes::len))).sum::<usize>()
+            + self.starts.iter().map(|start| start.context.text().len()).sum::<usize>()
+    }
+
     /// Adds what was staged after this.
     pub fn add(&mut self, later: Self) {
         for (key, seen) in later.kv_reads {

@@ -58,6 +58,15 @@ impl Blobs {
         if Digest::of(&bytes) == *digest { Ok(bytes) } else { Err(Error::Corrupt(path.display().to_string())) }
     }
 
+    /// Removes the bytes with a digest, which nothing refers to any more. Blocks.
+    pub fn remove(&self, digest: &Digest) -> Result<(), Error> {
+        let path = self.path(digest);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Every file with its length and when it was written.
     pub(super) fn list(&self) -> Result<Vec<(Digest, u64, SystemTime)>, Error> {
         let mut found = Vec::new();

@@ -1,12 +1,13 @@
 //! Workflows with their drafts and revisions, and installed plugins.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use semver::Version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::audit::AuditEntry;
 use super::kv::Order;
 use super::record::{Batch, Raw};
 use super::{Error, Store, keys};
@@ -28,10 +29,65 @@ pub struct WorkflowHead {
     /// What the active revision's trigger subscribed to, in the form of whoever delivers it.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub subscriptions: Value,
+    /// A revision on trial beside the active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// How the last trial ended that was taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_canary: Option<CanaryEnd>,
     /// When it was made, in milliseconds since 1970.
     pub created_ms: u64,
     /// When its draft or its active revision last changed.
     pub updated_ms: u64,
+}
+
+/// A revision on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// Its number.
+    pub revision: u32,
+    /// Its share of the starts, 1 to 99.
+    pub share_percent: u8,
+    /// It is not judged before so many of its runs have ended.
+    pub runs_min: u32,
+    /// It is taken back if its share of failed runs is more than so many percentage points above the others'.
+    pub worse_by_percent: u8,
+    /// It becomes the active one after so many ends, if it is not worse; none: somebody activates it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote_after_runs: Option<u32>,
+    /// When it began, in milliseconds since 1970.
+    pub began_ms: u64,
+}
+
+/// A trial that was taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryEnd {
+    /// The revision.
+    pub revision: u32,
+    /// When, in milliseconds since 1970.
+    pub ended_ms: u64,
+    /// Why.
+    pub why: String,
+    /// Runs of it that ended, since the trial began or the host started.
+    pub canary: RunEnds,
+    /// Runs of the workflow's other revisions that ended meanwhile.
+    pub active: RunEnds,
+}
+
+/// How some runs ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunEnds {
+    /// Runs that came to an end by themselves.
+    pub ended: u64,
+    /// Of these, those that ended as `failed` or `error`.
+    pub failed: u64,
+}
+
+impl RunEnds {
+    /// The share that failed, in percent.
+    pub fn failed_percent(&self) -> f64 {
+        if self.ended == 0 { 0.0 } else { self.failed as f64 * 100.0 / self.ended as f64 }
+    }
 }
 
 /// A definition that is being worked on.
@@ -65,6 +121,18 @@ pub struct Revision {
     pub published_ms: u64,
 }
 
+impl Revision {
+    /// What carries out its trigger, or the steps of this type.
+    pub fn pin(&self, is_trigger: bool, type_name: &str) -> Option<&Pin> {
+        if is_trigger { Some(&self.trigger_pin) } else { self.node_pins.get(type_name) }
+    }
+
+    /// Everything that it is pinned to.
+    pub fn pins(&self) -> impl Iterator<Item = &Pin> {
+        self.node_pins.values().chain([&self.trigger_pin])
+    }
+}
+
 /// The exact plugin that carries out a type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
@@ -91,6 +159,27 @@ pub struct PluginRecord {
     pub description: Value,
     /// When it was installed, in milliseconds since 1970.
     pub installed_ms: u64,
+    /// What it asks for.
+    #[serde(default)]
+    pub capabilities: BTreeSet<String>,
+    /// The keys that signed it, by their fingerprints, trusted or not.
+    #[serde(default)]
+    pub signers: Vec<Digest>,
+    /// Whether it waits for somebody to approve what it asks for, and is not used till then.
+    #[serde(default)]
+    pub held: bool,
+    /// Why it is not called any more, until somebody releases it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<Quarantine>,
+}
+
+/// A plugin that broke again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What it did.
+    pub reason: String,
 }
 
 /// How a job queue is treated.
@@ -139,6 +228,8 @@ impl Store {
                 latest_revision: 0,
                 active_revision: None,
                 subscriptions: Value::Null,
+                canary: None,
+                last_canary: None,
                 created_ms: draft.saved_ms,
                 updated_ms: draft.saved_ms,
             },
@@ -157,7 +248,7 @@ impl Store {
     }
 
     /// Stores a revision. Its number must be the one after the newest.
-    pub async fn publish(&self, revision: &Revision) -> Result<(), Error> {
+    pub async fn publish(&self, revision: &Revision, entry: &AuditEntry) -> Result<(), Error> {
         let key = &revision.workflow;
         let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
         if revision.number != head.latest_revision + 1 {
@@ -167,6 +258,7 @@ impl Store {
         let mut batch = Batch::default();
         batch.put(&keys::revision(key, revision.number), &encode(revision)?);
         put_head(&mut batch, &head, Some(&old))?;
+        batch.audit(entry)?;
         self.commit_batch(batch).await
     }
 
@@ -201,27 +293,61 @@ impl Store {
     }
 
     /// Makes a revision the active one with what its trigger subscribed to, or pauses the workflow.
-    pub async fn activate(&self, key: &Key, revision: Option<(u32, Value)>, now_ms: u64) -> Result<WorkflowHead, Error> {
+    pub async fn activate(&self, key: &Key, revision: Option<(u32, Value)>, entry: &AuditEntry) -> Result<WorkflowHead, Error> {
         let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
         (head.active_revision, head.subscriptions) = match revision {
             Some((number, subscriptions)) => (Some(number), subscriptions),
             None => (None, Value::Null),
         };
-        head.updated_ms = now_ms;
+        head.canary = None;
+        head.updated_ms = entry.at_ms;
         let mut batch = Batch::default();
         put_head(&mut batch, &head, Some(&old))?;
+        batch.audit(entry)?;
+        self.commit_batch(batch).await?;
+        Ok(head)
+    }
+
+    /// Puts a revision on trial, or takes it back; `ended` says how the last one came out.
+    pub async fn put_canary(
+        &self,
+        key: &Key,
+        canary: Option<Canary>,
+        ended: Option<CanaryEnd>,
+        entry: &AuditEntry,
+    ) -> Result<WorkflowHead, Error> {
+        let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
+        head.canary = canary;
+        head.last_canary = ended.or(head.last_canary);
+        let mut batch = Batch::default();
+        put_head(&mut batch, &head, Some(&old))?;
+        batch.audit(entry)?;
         self.commit_batch(batch).await?;
         Ok(head)
     }
 
     /// Stores an installed plugin, whose component is already a blob.
-    pub async fn put_plugin(&self, plugin: &PluginRecord) -> Result<(), Error> {
+    pub async fn put_plugin(&self, plugin: &PluginRecord, entry: &AuditEntry) -> Result<(), Error> {
         let key = keys::plugin(&plugin.name, &plugin.version);
         let old = self.read_raw(&key)?.map(|(raw, _)| raw);
         let mut batch = Batch::default();
         batch.expect(&key, old.as_ref());
         batch.replace(&key, &encode(plugin)?, old.as_ref());
+        batch.audit(entry)?;
         self.commit_batch(batch).await
+    }
+
+    /// Puts an installed plugin in quarantine, or lets it out. False: it is not installed.
+    pub async fn put_quarantine(
+        &self,
+        name: &str,
+        version: &Version,
+        quarantine: Option<Quarantine>,
+        entry: &AuditEntry,
+    ) -> Result<bool, Error> {
+        let Some((_, record)) = self.get::<PluginRecord>(&keys::plugin(name, version))? else { return Ok(false) };
+        self.put_plugin(&PluginRecord { quarantine, ..record }, entry).await?;
+        Ok(true)
     }
 
     /// What each plugin may do, by the plugins' names, in the form of whoever checks it.
@@ -230,8 +356,8 @@ impl Store {
     }
 
     /// Sets what a plugin may do.
-    pub async fn put_grants(&self, plugin: &str, grants: &Value) -> Result<(), Error> {
-        self.put_named(keys::GRANTS, plugin, grants).await
+    pub async fn put_grants(&self, plugin: &str, grants: &Value, entry: &AuditEntry) -> Result<(), Error> {
+        self.put_named(keys::GRANTS, plugin, grants, entry).await
     }
 
     /// Every job queue that was set, by name.
@@ -241,8 +367,8 @@ impl Store {
     }
 
     /// Sets how a job queue is treated.
-    pub async fn put_queue(&self, name: &Key, record: &QueueRecord) -> Result<(), Error> {
-        self.put_named(keys::QUEUE_RECORDS, name.as_str(), record).await
+    pub async fn put_queue(&self, name: &Key, record: &QueueRecord, entry: &AuditEntry) -> Result<(), Error> {
+        self.put_named(keys::QUEUE_RECORDS, name.as_str(), record, entry).await
     }
 
     fn named<T: DeserializeOwned>(&self, kind: &[u8]) -> Result<Vec<(String, T)>, Error> {
@@ -253,12 +379,13 @@ impl Store {
         pairs.iter().map(read).collect()
     }
 
-    async fn put_named<T: Serialize>(&self, kind: &[u8], name: &str, value: &T) -> Result<(), Error> {
+    async fn put_named<T: Serialize>(&self, kind: &[u8], name: &str, value: &T, entry: &AuditEntry) -> Result<(), Error> {
         let key = [kind, name.as_bytes()].concat();
         let old = self.read_raw(&key)?.map(|(raw, _)| raw);
         let mut batch = Batch::default();
         batch.expect(&key, old.as_ref());
         batch.replace(&key, &encode(value)?, old.as_ref());
+        batch.audit(entry)?;
         self.commit_batch(batch).await
     }
 

@@ -31,6 +31,9 @@
 //! | `G` plugin | what it may do |
 //! | `Q` queue | [`super::QueueRecord`] |
 //! | `s` name | [`super::SealedSecret`] |
+//! | `T` vendor 0 digest | [`super::TrustedKey`] |
+//! | `A` number | an entry of the audit log with its hash |
+//! | `A` | the number and the hash of the newest one |
 //! | `c` key number | a piece of that key's value |
 
 use crate::digest::Digest;
@@ -38,11 +41,13 @@ use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 29] = [
+pub(super) const KINDS: [(u8, &str); 31] = [
+    (b'A', "audit entries"),
     (b'D', "drafts of runs"),
     (b'G', "grants"),
     (b'N', "totals"),
     (b'Q', "queues"),
+    (b'T', "trusted keys"),
     (b'a', "runs by status"),
     (b'b', "runs of workflows"),
     (b'c', "pieces"),
@@ -76,6 +81,7 @@ pub(super) const DERIVED: &[u8] = b"Nabeoqt";
 pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const TOTALS_COUNTED: &[u8] = b"mtotals";
 pub(super) const WORKFLOWS: &[u8] = b"w";
+pub(super) const REVISIONS: &[u8] = b"v";
 pub(super) const RUNS: &[u8] = b"r";
 pub(super) const TOTALS: &[u8] = b"N";
 pub(super) const ACTIVE_RUNS: &[u8] = b"o";
@@ -90,6 +96,8 @@ pub(super) const PLUGINS: &[u8] = b"p";
 pub(super) const GRANTS: &[u8] = b"G";
 pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
 pub(super) const SECRETS: &[u8] = b"s";
+pub(super) const AUDIT: &[u8] = b"A";
+pub(super) const TRUSTED_KEYS: &[u8] = b"T";
 
 pub(super) fn workflow(key: &Key) -> Vec<u8> {
     join(b'w', &[key.as_str().as_bytes()])
@@ -215,8 +223,26 @@ pub(super) fn kv(key: &KvKey) -> Vec<u8> {
     join(b'u', &[key.plugin.as_bytes(), &[0], key.workflow.as_str().as_bytes(), &[0], key.key.as_bytes()])
 }
 
+/// The values that a plugin keeps.
+pub(super) fn values_of(plugin: &str) -> Vec<u8> {
+    join(b'u', &[plugin.as_bytes(), &[0]])
+}
+
 pub(super) fn commit(number: u64) -> Vec<u8> {
     join(b'l', &[&number.to_be_bytes()])
+}
+
+pub(super) fn trusted_key(vendor: &str, fingerprint: &Digest) -> Vec<u8> {
+    join(b'T', &[vendor.as_bytes(), &[0], fingerprint.as_bytes()])
+}
+
+pub(super) fn audit(number: u64) -> Vec<u8> {
+    join(b'A', &[&number.to_be_bytes()])
+}
+
+/// The number in the key of an entry of the audit log.
+pub(super) fn audit_number(key: &[u8]) -> Option<u64> {
+    key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
 }
 
 pub(super) fn draft_of_run(digest: &Digest) -> Vec<u8> {

@@ -4,6 +4,7 @@
 //! `writer` turns many commits into one flush; `record` puts values of any size into an engine that wants small ones;
 //! the other files say what is kept under which keys. No method returns before what it wrote is durable.
 
+mod audit;
 mod blobs;
 pub mod care;
 mod catalog;
@@ -13,12 +14,14 @@ mod keys;
 pub mod kv;
 mod memory;
 mod memory_runs;
+mod pins;
 mod record;
 mod run_store;
 mod runs;
 mod secrets;
 mod sled;
 mod space;
+mod vendors;
 mod writer;
 
 use folder::Folder;
@@ -31,18 +34,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use self::sled::SledKv;
+pub use audit::{AuditEntry, AuditReport, Audited, What, Who};
 pub use blobs::Blobs;
-pub use catalog::{Draft, Pin, PluginRecord, QueueRecord, Revision, WorkflowHead};
+pub use catalog::{Canary, CanaryEnd, Draft, Pin, PluginRecord, Quarantine, QueueRecord, Revision, RunEnds, WorkflowHead};
 pub use history::Totals;
 pub use kv::{Kv, Precondition};
 pub use memory::MemoryKv;
 pub use memory_runs::MemoryRunStore;
+pub use pins::Pinned;
 pub use run_store::{
     ArrivalId, Asked, Change, CommitError, DedupKey, KeptSignal, Loaded, Place, RunChange, RunFilter, RunHead, RunStore,
     SignalName,
 };
 pub(crate) use runs::dedup_digest;
 pub use secrets::SealedSecret;
+pub use vendors::TrustedKey;
 use writer::Writer;
 pub use writer::{Committed, SegmentOf};
 

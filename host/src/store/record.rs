@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::Error;
+use super::audit::AuditEntry;
 use super::blobs::Blobs;
 use super::history::{Totals, TotalsChange};
 use super::keys;
@@ -47,6 +48,8 @@ pub(super) struct Batch {
     totals: Vec<(Vec<u8>, TotalsChange)>,
     /// Runs whose journals grow, with the numbers of the segments.
     changes: Vec<(RunId, u32)>,
+    /// Entries for the audit log.
+    audit: Vec<Vec<u8>>,
     bytes: usize,
 }
 
@@ -57,6 +60,7 @@ pub(super) struct Parts {
     pub(super) additions: Vec<(Vec<u8>, u32)>,
     pub(super) totals: Vec<(Vec<u8>, TotalsChange)>,
     pub(super) changes: Vec<(RunId, u32)>,
+    pub(super) audit: Vec<Vec<u8>>,
     pub(super) bytes: usize,
 }
 
@@ -139,7 +143,19 @@ impl Batch {
 
     /// Whether nothing is written and nothing is checked.
     pub(super) fn is_empty(&self) -> bool {
-        self.preconditions.is_empty() && self.ops.is_empty() && self.additions.is_empty() && self.totals.is_empty()
+        self.preconditions.is_empty()
+            && self.ops.is_empty()
+            && self.additions.is_empty()
+            && self.totals.is_empty()
+            && self.audit.is_empty()
+    }
+
+    /// The audit log tells of what this batch does.
+    pub(super) fn audit(&mut self, entry: &AuditEntry) -> Result<(), Error> {
+        let entry = entry.to_bytes()?;
+        self.bytes += entry.len();
+        self.audit.push(entry);
+        Ok(())
     }
 
     /// A run's journal grows by this segment: whoever follows it is told when it is durable.
@@ -173,8 +189,8 @@ impl Batch {
     }
 
     pub(super) fn into_parts(self) -> Parts {
-        let Self { preconditions, ops, additions, totals, changes, bytes, .. } = self;
-        Parts { preconditions, ops, additions, totals, changes, bytes }
+        let Self { preconditions, ops, additions, totals, changes, audit, bytes, .. } = self;
+        Parts { preconditions, ops, additions, totals, changes, audit, bytes }
     }
 
     fn push(&mut self, key: Vec<u8>, form: u8, content: &[u8]) {

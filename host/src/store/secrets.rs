@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::AuditEntry;
 use super::kv::Order;
 use super::record::Batch;
 use super::{Error, Store, keys};
@@ -26,23 +27,25 @@ pub struct SealedSecret {
 
 impl Store {
     /// Stores a secret in the place of its previous version, if there is one.
-    pub async fn put_secret(&self, secret: &SealedSecret) -> Result<(), Error> {
+    pub async fn put_secret(&self, secret: &SealedSecret, entry: &AuditEntry) -> Result<(), Error> {
         let key = keys::secret(&secret.name);
         let old = self.read_raw(&key)?.map(|(raw, _)| raw);
         let bytes = serde_json::to_vec(secret).map_err(|error| Error::Engine(format!("encoding: {error}")))?;
         let mut batch = Batch::default();
         batch.expect(&key, old.as_ref());
         batch.replace(&key, &bytes, old.as_ref());
+        batch.audit(entry)?;
         self.commit_batch(batch).await
     }
 
     /// Removes a secret. False: there was none.
-    pub async fn remove_secret(&self, name: &str) -> Result<bool, Error> {
+    pub async fn remove_secret(&self, name: &str, entry: &AuditEntry) -> Result<bool, Error> {
         let key = keys::secret(name);
         let Some((old, _)) = self.read_raw(&key)? else { return Ok(false) };
         let mut batch = Batch::default();
         batch.expect(&key, Some(&old));
         batch.remove(&key, Some(&old));
+        batch.audit(entry)?;
         self.commit_batch(batch).await?;
         Ok(true)
     }

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::kv::{Op, Pair};
 use super::*;
 
+mod audit;
 mod runs;
 
 /// Stores over each engine, in folders that go with them.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{broadcast, oneshot};
 
+use super::audit::Chain;
 use super::kv::{Kv, Op, Order};
 use super::record::{Batch, added, changed, inline};
 use super::{Error, keys};
@@ -74,12 +75,13 @@ impl Writer {
         let newest = kv.scan(keys::COMMITS, None, Order::Descending, 1)?;
         let last_commit = Arc::new(AtomicU64::new(newest.first().and_then(|(key, _)| keys::number(key)).unwrap_or(0)));
         let followers = broadcast::Sender::new(FOLLOWED_COMMITS_MAX);
+        let mut audit = Chain::of(&*kv)?;
         let written = Written { counters: counters.clone(), last_commit: last_commit.clone(), followers: followers.clone() };
         let thread = std::thread::Builder::new()
             .name("weft-store".into())
             .spawn(move || {
                 // An engine that panicked may have written half of what it was told.
-                let wrote = catch_unwind(AssertUnwindSafe(|| write_groups(&*kv, &written, &receiver)));
+                let wrote = catch_unwind(AssertUnwindSafe(|| write_groups(&*kv, &written, &mut audit, &receiver)));
                 if let Err(error) = wrote.unwrap_or_else(|_| Err(Error::Engine("it panicked".into()))) {
                     on_fatal(&error);
                 }
@@ -133,7 +135,7 @@ struct Written {
 }
 
 /// Until every sender is gone or the engine fails.
-fn write_groups(kv: &dyn Kv, written: &Written, receiver: &Receiver<Request>) -> Result<(), Error> {
+fn write_groups(kv: &dyn Kv, written: &Written, audit: &mut Chain, receiver: &Receiver<Request>) -> Result<(), Error> {
     let mut is_busy = false;
     while let Ok(first) = receiver.recv() {
         if is_busy {
@@ -142,12 +144,12 @@ fn write_groups(kv: &dyn Kv, written: &Written, receiver: &Receiver<Request>) ->
             std::thread::sleep(COMMIT_GATHER);
         }
         let mut group = Group::default();
-        group.take(kv, first)?;
+        group.take(kv, audit, first)?;
         while group.waiting.len() < COMMIT_GROUP_BATCHES_MAX
             && group.bytes < COMMIT_GROUP_BYTES_MAX
             && let Ok(next) = receiver.try_recv()
         {
-            group.take(kv, next)?;
+            group.take(kv, audit, next)?;
         }
         is_busy = group.waiting.len() > 1;
         group.write(kv, written)?;
@@ -169,7 +171,7 @@ struct Group {
 }
 
 impl Group {
-    fn take(&mut self, kv: &dyn Kv, request: Request) -> Result<(), Error> {
+    fn take(&mut self, kv: &dyn Kv, audit: &mut Chain, request: Request) -> Result<(), Error> {
         let parts = request.batch.into_parts();
         for (place, precondition) in parts.preconditions.iter().enumerate() {
             if !precondition.holds(self.value(kv, precondition.key())?.as_deref()) {
@@ -191,6 +193,9 @@ impl Group {
         for (key, change) in parts.totals {
             let value = changed(&key, self.value(kv, &key)?.as_deref(), change)?;
             self.writes.insert(key, Some(value));
+        }
+        for entry in parts.audit {
+            self.writes.extend(audit.append(&entry).map(|(key, value)| (key, Some(value))));
         }
         self.segments.extend(parts.changes);
         self.bytes += parts.bytes;

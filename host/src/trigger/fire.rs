@@ -7,7 +7,10 @@ use futures_util::future::BoxFuture;
 
 use super::Triggers;
 use crate::executor::{Begun, Called, Callee, Finished, Outcome, Program, Start, Waiting};
-use crate::limits::{CONTEXT_BYTES_MAX, STARTS_MAX, WAIT_MS_MAX};
+use crate::limits::{
+    CONTEXT_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, SIGNALS_MAX, STARTS_MAX,
+    WAIT_MS_MAX,
+};
 use crate::plugin::exports::triggers::{self, Event, FinishedRun, HttpEvent, Reaction, Settlement};
 use crate::plugin::{CallContext, CallError, Instance, response};
 use crate::run::{Failure, Response, RunId, Staged};
@@ -20,6 +23,9 @@ pub enum FireError {
     /// The trigger brought no answer.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// The trigger's plugin is in quarantine.
+    #[error("the plugin `{0}` of the workflow's trigger is in quarantine: {1}; `weft plugin release` lets it out")]
+    Quarantined(String, Arc<String>),
     /// The trigger could not do its work.
     #[error("{} ({})", .0.message, .0.code)]
     Failed(Failure),
@@ -62,6 +68,9 @@ impl Triggers {
         let runs_started = self.executor.store().runs_started(workflow).map_err(crate::executor::Error::from)?;
         let (call, secrets) = self.call(program, runs_started)?;
         if let Some(plugin) = self.registry.get(&program.trigger.digest) {
+            if let Some(reason) = plugin.quarantine_reason() {
+                return Err(FireError::Quarantined(plugin.description.name.clone(), reason));
+            }
             plugin.admit()?;
         }
         let mut instance = self.instance_of(program).await?;
@@ -72,6 +81,7 @@ impl Triggers {
         }
         let reaction = answer?.map_err(Failure::from)?;
         if let Some(note) = &reaction.note {
+            let note = &note[..note.floor_char_boundary(MESSAGE_BYTES_MAX)];
             tracing::info!(%workflow, %note, "an event started nothing");
         }
         if !(reaction.set_timers.is_empty() && reaction.clear_timers.is_empty()) {
@@ -128,8 +138,19 @@ impl Triggers {
     }
 
     fn signals(&self, program: &Program, signals: Vec<triggers::Signal>) -> Result<Vec<Change>, FireError> {
+        if signals.len() > SIGNALS_MAX {
+            return Err(Failure::bad_answer(format_args!("{} signals; at most {SIGNALS_MAX}", signals.len())).into());
+        }
         let mut changes = Vec::new();
         for signal in signals {
+            if signal.name.len().max(signal.key.len()) > SIGNAL_NAME_BYTES_MAX {
+                let what = format_args!("the name and the key of a signal have at most {SIGNAL_NAME_BYTES_MAX} bytes");
+                return Err(Failure::bad_answer(what).into());
+            }
+            if signal.payload.len() > OUTPUT_BYTES_MAX {
+                let message = format!("the payload of a signal has {} bytes; at most {OUTPUT_BYTES_MAX}", signal.payload.len());
+                return Err(Failure::error("too-large", message).into());
+            }
             let payload = Json::parse(signal.payload)
                 .map_err(|error| Failure::bad_answer(format_args!("the payload of a signal is {error}")))?;
             let workflow = program.plan.workflow.clone();
@@ -146,6 +167,8 @@ impl Triggers {
                 Ok(Ok(outcome)) => match outcome? {
                     Outcome::Responded(response) => Ok(response),
                     Outcome::Ended(finished, instances) => self.answer(program, run, Some(*finished), instances).await,
+                    // There is no use in waiting.
+                    Outcome::HeldUp => self.answer(program, run, None, Vec::new()).await,
                 },
                 Ok(Err(_)) => Err(Failure::error("internal", "the run broke off").into()),
                 Err(_) => self.answer(program, run, None, Vec::new()).await,
@@ -220,6 +243,9 @@ fn read_start(program: &Arc<Program>, start: triggers::Start) -> Result<Start, F
     let context = Json::parse(start.context).map_err(|error| Failure::bad_answer(format_args!("the context is {error}")))?;
     if let Some(queue) = start.queue.as_deref().filter(|queue| queue.parse::<Key>().is_err()) {
         return Err(Failure::bad_answer(format_args!("`{queue}` is no name of a queue")));
+    }
+    if let Some(bytes) = start.dedup_key.as_ref().map(String::len).filter(|bytes| *bytes > NAME_BYTES_MAX) {
+        return Err(Failure::bad_answer(format_args!("a dedup key has {bytes} bytes; at most {NAME_BYTES_MAX}")));
     }
     let (dedup, queue) = (start.dedup_key.map(Into::into), start.queue.map(Into::into));
     Ok(Start { dedup, queue, ..Start::new(program.clone(), context) })

@@ -11,7 +11,7 @@ pub use fire::FireError;
 pub use routes::{HttpRoute, Matched, Route, RouteConflict, Routes};
 
 use crate::executor::{ConfigScope, Executor, Program, TriggerServices, rfc3339};
-use crate::limits::CONFIG_BYTES_MAX;
+use crate::limits::{CONFIG_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::plugin::exports::triggers;
 use crate::plugin::{CallContext, CallError, Instance, Registry};
 use crate::run::{Failure, SecretUse};
@@ -80,6 +80,10 @@ impl Triggers {
         let context = self.context(program, &call, secrets, None);
         let (answer, context) = instance.subscribe(&call, context).await;
         let subscriptions = answer?.map_err(|failure| SubscribeError::Failed(failure.into()))?;
+        if subscriptions.len() > SUBSCRIPTIONS_MAX {
+            let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());
+            return Err(SubscribeError::Failed(Failure::bad_answer(what)));
+        }
         let mut changes = Vec::new();
         crate::executor::staged_changes(context.effects.staged, &[], &mut changes);
         self.executor.store().commit(changes).await.map_err(|error| SubscribeError::Store(error.to_string()))?;

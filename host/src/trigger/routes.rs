@@ -1,12 +1,13 @@
 //! Which workflow a request to `/hooks/…` belongs to.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::executor::Program;
-use crate::limits::{BODY_BYTES_DEFAULT, BODY_BYTES_MAX, HOOK_PATH_BYTES_MAX};
+use crate::limits::{BODY_BYTES_DEFAULT, BODY_BYTES_MAX, HOOK_PATH_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::plugin::exports::triggers;
 use crate::run::Failure;
 use crate::workflow::Key;
@@ -34,17 +35,39 @@ impl HttpRoute {
 #[derive(Clone, Default)]
 pub struct Routes {
     by_path: matchit::Router<Arc<Route>>,
-    programs: Vec<Arc<Program>>,
 }
 
 /// A route and the revision that it starts.
 pub struct Route {
-    /// The revision.
-    pub program: Arc<Program>,
+    program: Arc<Program>,
+    /// The revision on trial beside it.
+    trial: Option<Arc<Trial>>,
     /// Methods that it takes.
     pub methods: Vec<Method>,
     /// The longest body.
     pub body_bytes_max: usize,
+}
+
+/// A revision that has a share of the starts.
+struct Trial {
+    program: Arc<Program>,
+    share_percent: u8,
+    starts: AtomicU32,
+}
+
+impl Route {
+    /// The revision that the next request starts.
+    pub fn program(&self) -> &Arc<Program> {
+        match &self.trial {
+            Some(trial) if is_of_share(trial.starts.fetch_add(1, Ordering::Relaxed), trial.share_percent) => &trial.program,
+            _ => &self.program,
+        }
+    }
+}
+
+/// Whether the nth start belongs to a share of so many percent, which is spread evenly.
+fn is_of_share(nth: u32, percent: u8) -> bool {
+    (u64::from(nth) * u64::from(percent)) % 100 + u64::from(percent) >= 100
 }
 
 /// A route that was found, and the segments that vary.
@@ -65,26 +88,26 @@ pub struct RouteConflict {
 }
 
 impl Routes {
-    /// Adds the routes of a workflow.
-    pub fn add(&mut self, program: &Arc<Program>, routes: &[HttpRoute]) -> Result<(), RouteConflict> {
+    /// Adds the routes of a workflow; beside its revision another may have so many percent of the starts.
+    pub fn add(
+        &mut self,
+        program: &Arc<Program>,
+        trial: Option<(Arc<Program>, u8)>,
+        routes: &[HttpRoute],
+    ) -> Result<(), RouteConflict> {
+        let trial = trial.map(|(program, share_percent)| Arc::new(Trial { program, share_percent, starts: AtomicU32::new(0) }));
         for route in routes {
             let workflow = &program.plan.workflow;
             let path = route.path(workflow);
             let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
-            let entry = Route { program: program.clone(), methods, body_bytes_max: route.body_bytes_max };
+            let entry = Route { program: program.clone(), trial: trial.clone(), methods, body_bytes_max: route.body_bytes_max };
             self.by_path.insert(path, Arc::new(entry)).map_err(|error| RouteConflict {
                 workflow: workflow.clone(),
                 path: path.to_owned(),
                 reason: error.to_string(),
             })?;
         }
-        self.programs.push(program.clone());
         Ok(())
-    }
-
-    /// A revision that is listened for.
-    pub fn program(&self, workflow: &Key, revision: u32) -> Option<Arc<Program>> {
-        self.programs.iter().find(|program| program.plan.workflow == *workflow && program.plan.revision == revision).cloned()
     }
 
     /// The route of a path below `/hooks/`.
@@ -107,7 +130,7 @@ pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) ->
         _ => return Err(Failure::bad_answer("this host delivers requests and starts by name only, so far")),
     };
     let is_method = |method: &String| method.parse::<Method>().is_ok_and(|parsed| parsed.as_str() == method);
-    if route.methods.is_empty() || !route.methods.iter().all(is_method) {
+    if route.methods.is_empty() || route.methods.len() > SUBSCRIPTIONS_MAX || !route.methods.iter().all(is_method) {
         return Err(Failure::bad_answer(format_args!("`{}` are no HTTP methods", route.methods.join(", "))));
     }
     if let Some(path) = &route.path {
@@ -122,4 +145,21 @@ pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) ->
     }
     let body_bytes_max = route.body_bytes_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes as usize).min(BODY_BYTES_MAX);
     Ok(Some(HttpRoute { methods: route.methods, path: route.path, body_bytes_max }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_share;
+
+    #[test]
+    fn a_share_is_exact_and_spread_evenly() {
+        for percent in [1_u8, 7, 20, 33, 50, 99] {
+            for from in [0, 100, 4_000] {
+                let starts = (from..from + 100).filter(|nth| is_of_share(*nth, percent)).count();
+                assert_eq!(starts, usize::from(percent));
+            }
+            let longest = (0..1_000).collect::<Vec<u32>>().split(|nth| is_of_share(*nth, percent)).map(<[u32]>::len).max();
+            assert!(longest.unwrap() <= 100 / usize::from(percent) + 1, "{percent}: {longest:?}");
+        }
+    }
 }

@@ -187,12 +187,15 @@ pub struct Problem {
     pub pointer: String,
     /// What is wrong and what to do.
     pub message: String,
+    /// What it is, for programs, where something can be done about it outside of the definition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 impl Problem {
     /// A problem at a place.
     pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), message: message.into() }
+        Self { pointer: pointer.into(), message: message.into(), code: None }
     }
 }
 

@@ -16,6 +16,6 @@ pub use diff::{Change, ChangeKind, diff};
 pub use json::{Json, JsonError};
 pub use name::{Key, KeyError, TypeRef, TypeRefError};
 pub use plan::{ListId, Plan, PlanStep, StepId};
-pub use schema::{Schema, SchemaError};
+pub use schema::{Schema, SchemaError, names_path};
 pub use template::{Template, TooLarge};
 pub use variables::{Root, Scope, System, Variable};

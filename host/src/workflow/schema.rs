@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::definition::Problem;
 use super::variables::{Root, Variable};
+use crate::limits::{SCHEMA_LOOKS_MAX, SCHEMA_PATTERN_BYTES_MAX, SCHEMA_PATTERNS_MAX};
 
 /// A JSON Schema (2020-12) of a config.
 ///
@@ -23,9 +24,13 @@ pub struct SchemaError(String);
 impl Schema {
     /// Reads a schema. References outside the document are refused; nothing is fetched.
     pub fn parse(schema: &Value) -> Result<Self, SchemaError> {
+        let patterns = patterns(schema);
+        if patterns > SCHEMA_PATTERNS_MAX {
+            return Err(SchemaError(format!("it has {patterns} patterns; at most {SCHEMA_PATTERNS_MAX}")));
+        }
         // The linear-time engine: a vendor's pattern must not be able to stop the host.
         let validator = jsonschema::options()
-            .with_pattern_options(PatternOptions::regex())
+            .with_pattern_options(PatternOptions::regex().size_limit(SCHEMA_PATTERN_BYTES_MAX))
             .with_keyword("x-weft-secret", secret_keyword)
             .build(schema)
             .map_err(|error| SchemaError(error.to_string()))?;
@@ -39,6 +44,49 @@ impl Schema {
             explain(&error, &mut problems);
         }
         problems
+    }
+}
+
+/// Whether a document of this schema has something at a path of members and indices; none: the schema does not say.
+pub fn names_path(schema: &Value, path: &[&str]) -> Option<bool> {
+    named(schema, schema, path, &mut { SCHEMA_LOOKS_MAX })
+}
+
+fn named(root: &Value, schema: &Value, path: &[&str], looks: &mut usize) -> Option<bool> {
+    let Some((first, rest)) = path.split_first() else { return Some(true) };
+    *looks = looks.checked_sub(1)?;
+    if let Some(pointer) = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#')) {
+        return named(root, root.pointer(pointer)?, path, looks);
+    }
+    let alternatives = ["anyOf", "oneOf", "allOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
+    let said: Vec<bool> = alternatives.filter_map(|schema| named(root, schema, path, looks)).collect();
+    let own = match (schema.get("properties").and_then(Value::as_object), schema.get("items")) {
+        (Some(members), _) => match members.get(*first) {
+            Some(member) => named(root, member, rest, looks).or(Some(true)),
+            None => Some(false),
+        },
+        // A list of documents gives the list of their members.
+        (None, Some(items)) if first.parse::<usize>().is_err() => named(root, items, path, looks),
+        (None, Some(items)) => named(root, items, rest, looks),
+        (None, None) => None,
+    };
+    said.into_iter().chain(own).reduce(|one, other| one || other)
+}
+
+/// How many patterns a schema may hold; more than it does, where a property is called so.
+fn patterns(schema: &Value) -> usize {
+    let below = |values: &mut dyn Iterator<Item = &Value>| values.map(patterns).sum::<usize>();
+    match schema {
+        Value::Object(members) => {
+            let here = members.iter().map(|(name, value)| match (name.as_str(), value) {
+                ("pattern", Value::String(_)) => 1,
+                ("patternProperties", Value::Object(by_pattern)) => by_pattern.len(),
+                _ => 0,
+            });
+            here.sum::<usize>() + below(&mut members.values())
+        }
+        Value::Array(items) => below(&mut items.iter()),
+        _ => 0,
     }
 }
 
@@ -230,6 +278,25 @@ mod tests {
         let problems = schema.unwrap().problems(&json!({"word": "c", "shape": {"x": "y"}}));
         let said: Vec<String> = problems.into_iter().map(|problem| format!("{}: {}", problem.pointer, problem.message)).collect();
         assert_eq!(said, ["/word: \"c\" is none of \"a\", \"b\"", "/shape/x: \"y\" is not of type \"integer\""]);
+    }
+
+    #[test]
+    fn a_schema_says_what_a_path_gives() {
+        let schema = json!({
+            "properties": {"a": {"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}]}, "l": {"items": {"$ref": "#/$defs/a"}}, "any": {}},
+            "$defs": {"a": {"properties": {"x": {"type": "string"}, "again": {"$ref": "#/$defs/a"}}}, "round": {"$ref": "#/$defs/round"}}
+        });
+        let said = |path: &str| names_path(&schema, &path.split('.').collect::<Vec<_>>());
+        for there in ["a", "a.x", "a.again.again.x", "l.0.x", "l.x", "any", "any.what.ever"] {
+            assert_eq!(said(there), Some(true), "{there}");
+        }
+        for gone in ["b", "a.y", "l.0.y", "l.y", "a.again.y"] {
+            assert_eq!(said(gone), Some(false), "{gone}");
+        }
+        assert_eq!(names_path(&json!({}), &["x"]), None);
+        assert_eq!(names_path(&json!({"$ref": "#"}), &["x"]), None, "a circle says nothing");
+        let doubling = json!({"anyOf": [{"$ref": "#"}, {"$ref": "#"}]});
+        assert_eq!(names_path(&doubling, &["x"]), None, "and takes no time");
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub(crate) fn check() -> Result<()> {
     for workspace in guests {
         run_command(Command::new("cargo").args(["fmt", "--all", "--check"]).current_dir(root().join(workspace)))?;
     }
+    let tool = root().join("tests/guests/c/componentize");
+    run_command(Command::new("cargo").args(["fmt", "--check"]).current_dir(&tool))?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     for workspace in guests {
         let target = crate::target().join("guests");

@@ -8,20 +8,22 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::setup::{self, TARGET, WasmToolchain};
-use crate::{root, run_command, target};
+use crate::{languages, root, run_command, target};
 
 /// Builds the built-in plugins into `target/plugins`, where the host's build script embeds them from.
 pub(crate) fn build_plugins() -> Result<()> {
-    build(&root().join("plugins"), &target().join("plugins"))
+    collect(&build(&root().join("plugins"))?, &target().join("plugins"))
 }
 
 /// Builds the components that the tests use into `target/test-guests`.
 pub(crate) fn build_test_guests() -> Result<()> {
-    build(&root().join("tests/guests"), &target().join("test-guests"))
+    let mut components = build(&root().join("tests/guests"))?;
+    components.extend([languages::build_c()?, languages::build_js()?]);
+    collect(&components, &target().join("test-guests"))
 }
 
-/// Both workspaces share a target folder, since they have most of their dependencies in common.
-fn build(workspace: &Path, folder: &Path) -> Result<()> {
+/// Builds a workspace of components. All share a target folder, since they have most of their dependencies in common.
+pub(crate) fn build(workspace: &Path) -> Result<Vec<PathBuf>> {
     let mut command = Command::new("cargo");
     command.args(["build", "--quiet", "--release", "--workspace", "--target", TARGET]).current_dir(workspace);
     let target = match setup::wasm_toolchain()? {
@@ -37,7 +39,7 @@ fn build(workspace: &Path, folder: &Path) -> Result<()> {
         fs::remove_file(path)?;
     }
     run_command(command.env("CARGO_TARGET_DIR", &target))?;
-    collect(&components(&built), folder)
+    Ok(components(&built))
 }
 
 /// Debian's compiler for the web with its own sources of the standard library, and the linker of the rustup toolchain.

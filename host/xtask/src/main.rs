@@ -1,7 +1,9 @@
 //! `cargo xtask`: everything a developer does, each with its own set-up on a fresh machine.
 
 mod check;
+mod freeze;
 mod guests;
+mod languages;
 mod run;
 mod setup;
 mod test;
@@ -15,7 +17,9 @@ const HELP: &str = "\
 cargo xtask build [--release]   build the plugins and the host with them
 cargo xtask run [PORT]          build, start the host, apply a sample workflow, print a signed request
 cargo xtask test [FILTER]       run every test
+cargo xtask guests [FOLDER]     build the components of the tests, or of another folder in the same way
 cargo xtask check               format, clippy, documentation, licences and advisories, layering
+cargo xtask freeze              keep the contract as it is released, in wit/released
 cargo xtask bench               measure; figures are printed side by side";
 
 fn main() -> ExitCode {
@@ -27,8 +31,11 @@ fn main() -> ExitCode {
         ["run"] => run::run("8420"),
         ["run", port] => run::run(port),
         ["test"] => test::test(None),
+        ["guests"] => guests::build_test_guests(),
+        ["guests", folder] => guests::build(Path::new(folder)).map(drop),
         ["test", filter] => test::test(Some(filter)),
         ["check"] => check::check(),
+        ["freeze"] => freeze::freeze(),
         ["bench"] => bench(),
         _ => {
             eprintln!("{HELP}");

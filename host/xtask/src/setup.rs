@@ -26,10 +26,7 @@ pub(crate) fn wasm_toolchain() -> Result<WasmToolchain> {
         return Ok(WasmToolchain::Rustup);
     }
     if Path::new("/usr/bin/apt-get").exists() {
-        let packages = ["rustc-web", "rust-web-src", "wasi-libc"];
-        if !packages.iter().all(|package| is_installed(package)) {
-            install(&packages)?;
-        }
+        packages(&["rustc-web", "rust-web-src", "wasi-libc"])?;
         return Ok(WasmToolchain::Debian);
     }
     bail!("there is no Rust standard library for {TARGET}: install it with `rustup target add {TARGET}`")
@@ -53,6 +50,19 @@ pub(crate) fn program(name: &str, packages: &[&str]) -> Result<()> {
         }
     }
     bail!("`{name}` is missing: install it, on Debian with `apt-get install {}`", packages.join(" "))
+}
+
+/// Makes sure that Debian's packages are there.
+pub(crate) fn packages(names: &[&str]) -> Result<()> {
+    if names.iter().all(|name| is_installed(name)) { Ok(()) } else { install(names) }
+}
+
+/// Makes sure that a folder has what its `package-lock.json` names.
+pub(crate) fn node_modules(folder: &Path) -> Result<()> {
+    if folder.join("node_modules/.package-lock.json").exists() {
+        return Ok(());
+    }
+    run_command(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder))
 }
 
 fn is_on_path(name: &str) -> bool {

@@ -11,10 +11,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     setup::program("npm", &["nodejs", "npm"])?;
     guests::build_plugins()?;
     guests::build_test_guests()?;
-    let tests = root().join("tests");
-    if !tests.join("node_modules").join(".package-lock.json").exists() {
-        run_command(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(&tests))?;
-    }
+    setup::node_modules(&root().join("tests"))?;
     let mut arguments = vec!["test", "--workspace"];
     arguments.extend(filter);
     // What the plugins have of their own is tested as code of this machine.

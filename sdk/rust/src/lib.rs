@@ -68,7 +68,11 @@ macro_rules! plugin {
             const TRIGGERS: &'static [$crate::TriggerEntry] = &[$($($crate::TriggerEntry::of::<$trigger>()),*)?];
             const NAME: &'static str = $name;
             const TITLE: &'static str = concat!($($title)?);
-            const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+            // `weft plugin watch` gives each build a version of its own.
+            const VERSION: &'static str = match option_env!("WEFT_PLUGIN_VERSION") {
+                Some(version) => version,
+                None => env!("CARGO_PKG_VERSION"),
+            };
             const SUMMARY: &'static str = env!("CARGO_PKG_DESCRIPTION");
             const LICENSE: &'static str = env!("CARGO_PKG_LICENSE");
             const HOMEPAGE: &'static str = env!("CARGO_PKG_HOMEPAGE");

@@ -9,7 +9,8 @@ use super::*;
 use crate::digest::Digest;
 use crate::run::{Accepted, Entry, Status};
 use crate::store::{
-    Blobs, Change, Draft, KeptSignal, MemoryKv, Pin, Place, Revision, RunChange, RunFilter, RunStore as _, SignalName,
+    AuditEntry, Blobs, Change, Draft, KeptSignal, MemoryKv, Pin, Place, Revision, RunChange, RunFilter, RunStore as _,
+    SignalName, What, Who,
 };
 use crate::workflow::{Definition, Json};
 
@@ -32,6 +33,10 @@ struct World {
     _folder: tempfile::TempDir,
     store: Store,
     clock: Arc<Moved>,
+}
+
+fn entry(what: What) -> AuditEntry {
+    AuditEntry { at_ms: 1, who: Who::Host, what, on: String::new(), details: Value::Null }
 }
 
 impl World {
@@ -66,8 +71,8 @@ impl World {
             message: None,
             published_ms: 1,
         };
-        self.store.publish(&revision).await.unwrap();
-        self.store.activate(&key, Some((number, Value::Null)), 1).await.unwrap();
+        self.store.publish(&revision, &entry(What::WorkflowPublished)).await.unwrap();
+        self.store.activate(&key, Some((number, Value::Null)), &entry(What::WorkflowActivated)).await.unwrap();
     }
 
     /// A run that was accepted and ended at these times; none: it goes on.

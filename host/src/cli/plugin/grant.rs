@@ -26,8 +26,11 @@ pub(in crate::cli) struct Granted {
     /// Let it keep values of its own.
     #[arg(long)]
     kv: bool,
+    /// Keep with its runs what the host answers its calls, so that `plugin replay` can try another version on that.
+    #[arg(long)]
+    record: bool,
     /// What it may take, where that differs from what every plugin may: `memory_mib=128`. Also `cpu_ms`, `wall_ms`, `http_calls` and
-    /// `kv_calls` of one call, and `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`. May be given again.
+    /// `kv_calls` of one call, `breaks_in_a_row`, and `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`. May be given again.
     #[arg(long, value_name = "WHAT=NUMBER")]
     limit: Vec<String>,
 }
@@ -47,6 +50,9 @@ pub(super) async fn grant(client: &Client, name: &str, granted: &Granted, add: b
     }
     if granted.kv {
         grants["kv"] = true.into();
+    }
+    if granted.record {
+        grants["record"] = true.into();
     }
     for limit in &granted.limit {
         let read = limit.split_once('=').and_then(|(what, number)| Some((what, number.parse::<u32>().ok()?)));

@@ -65,6 +65,14 @@ impl Programs for Book {
         self.0.get(workflow).cloned().ok_or_else(|| ProgramError::Missing(workflow.to_string(), revision))
     }
 
+    fn bare(&self, workflow: &Key, revision: u32, draft: Option<&Digest>) -> Result<Arc<Program>, ProgramError> {
+        self.program(workflow, revision, draft)
+    }
+
+    fn take_out(&self, _: &Digest) -> Option<Arc<crate::plugin::Plugin>> {
+        None
+    }
+
     fn startable(&self, workflow: &Key) -> Result<Option<u32>, ProgramError> {
         Ok(self.0.contains_key(workflow).then_some(1))
     }

@@ -1,28 +1,32 @@
 //! `/api/v1`: what a token may do. Every route stands in [`routes`].
 
+mod audit;
 mod events;
+mod held;
 mod plugins;
 mod queues;
 mod runs;
 mod secrets;
+mod vendors;
 mod workflows;
 
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, header};
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::error::Problem;
-use super::request::{Query, Reply, read_body};
+use super::request::{Query, Reply, header_text, read_body};
 use super::server::Stopping;
 use crate::admin::Admin;
 use crate::executor::to_its_end;
 use crate::limits::{API_BODY_BYTES_MAX, LIST_LIMIT_DEFAULT, LIST_LIMIT_MAX, PLUGIN_BYTES_MAX};
+use crate::store::Who;
 
 /// A request to a route.
 struct Call {
@@ -48,7 +52,8 @@ static ROUTES: LazyLock<matchit::Router<Vec<Route>>> = LazyLock::new(routes);
 fn routes() -> matchit::Router<Vec<Route>> {
     let mut table: Vec<(&str, Vec<Route>)> = Vec::new();
     let mut add = |method: Method, path: &'static str, handler: Handler| {
-        let body_bytes_max = if path == "/plugins" { PLUGIN_BYTES_MAX + 1 } else { API_BODY_BYTES_MAX };
+        let is_plugin = ["/plugins", "/plugins/plan"].contains(&path);
+        let body_bytes_max = if is_plugin { PLUGIN_BYTES_MAX + 1 } else { API_BODY_BYTES_MAX };
         let route = Route { method, handler, body_bytes_max };
         match table.iter_mut().find(|(known, _)| *known == path) {
             Some((_, routes)) => routes.push(route),
@@ -64,6 +69,8 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::POST, "/workflows/{key}/revisions", |call| Box::pin(workflows::publish(call)));
     add(Method::GET, "/workflows/{key}/revisions/{number}", |call| Box::pin(workflows::revision(call)));
     add(Method::POST, "/workflows/{key}/activate", |call| Box::pin(workflows::activate(call)));
+    add(Method::PUT, "/workflows/{key}/canary", |call| Box::pin(workflows::begin_canary(call)));
+    add(Method::DELETE, "/workflows/{key}/canary", |call| Box::pin(workflows::end_canary(call)));
     add(Method::POST, "/workflows/{key}/pause", |call| Box::pin(workflows::pause(call)));
     add(Method::POST, "/workflows/{key}/restore", |call| Box::pin(workflows::restore(call)));
     add(Method::GET, "/workflows/{key}/diff", |call| Box::pin(workflows::diff(call)));
@@ -84,12 +91,25 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::PUT, "/queues/{name}", |call| Box::pin(queues::set(call)));
     add(Method::GET, "/plugins", |call| Box::pin(plugins::list(call)));
     add(Method::POST, "/plugins", |call| Box::pin(plugins::add(call)));
+    add(Method::POST, "/plugins/prune", |call| Box::pin(plugins::prune(call)));
+    add(Method::POST, "/plugins/plan", |call| Box::pin(plugins::plan_file(call)));
+    add(Method::GET, "/plugins/{vendor}/{name}/plan", |call| Box::pin(plugins::plan(call)));
+    add(Method::POST, "/plugins/{vendor}/{name}/upgrade", |call| Box::pin(plugins::upgrade(call)));
+    add(Method::DELETE, "/plugins/{vendor}/{name}", |call| Box::pin(plugins::remove(call)));
     add(Method::GET, "/plugins/{vendor}/{name}", |call| Box::pin(plugins::inspect(call)));
+    add(Method::POST, "/plugins/{vendor}/{name}/replay", |call| Box::pin(plugins::replay(call)));
+    add(Method::POST, "/plugins/{vendor}/{name}/release", |call| Box::pin(plugins::release(call)));
     add(Method::PUT, "/plugins/{vendor}/{name}/grants", |call| Box::pin(plugins::grant(call)));
+    add(Method::POST, "/plugins/{vendor}/{name}/approve", |call| Box::pin(held::approve(call)));
+    add(Method::GET, "/vendors", |call| Box::pin(vendors::list(call)));
+    add(Method::POST, "/vendors/{name}/keys", |call| Box::pin(vendors::trust(call)));
+    add(Method::DELETE, "/vendors/{name}/keys/{fingerprint}", |call| Box::pin(vendors::distrust(call)));
     add(Method::GET, "/secrets", |call| Box::pin(secrets::list(call)));
     add(Method::PUT, "/secrets/{name}", |call| Box::pin(secrets::set(call)));
     add(Method::PUT, "/secrets/{name}/hosts", |call| Box::pin(secrets::allow(call)));
     add(Method::DELETE, "/secrets/{name}", |call| Box::pin(secrets::remove(call)));
+    add(Method::GET, "/audit", |call| Box::pin(audit::list(call)));
+    add(Method::GET, "/audit/verify", |call| Box::pin(audit::verify(call)));
     let mut router = matchit::Router::new();
     for (path, routes) in table {
         router.insert(path, routes).expect("the table above has no conflicts; every start shows it");
@@ -115,9 +135,17 @@ pub(super) async fn serve(
     let params = found.params.iter().map(decode).collect();
     let (parts, body) = request.into_parts();
     let body = read_body(body, route.body_bytes_max).await?;
-    let (admin, stopping) = (admin.clone(), stopping.clone());
+    let (admin, stopping) = (admin.acting(who(&parts.headers)), stopping.clone());
     let call = Call { admin, stopping, params, query: Query::of(&parts.uri), headers: parts.headers, body };
     to_its_end((route.handler)(call)).await
+}
+
+/// Who the audit log says it was: the command line names itself, and whoever else holds the token can do so too.
+fn who(headers: &HeaderMap) -> Who {
+    match header_text(headers, header::USER_AGENT) {
+        Some(agent) if agent.starts_with("weft/") => Who::CommandLine,
+        _ => Who::AdminToken,
+    }
 }
 
 impl Call {

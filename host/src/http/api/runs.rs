@@ -48,14 +48,25 @@ fn time(call: &Call, name: &str) -> Result<Option<u64>, Problem> {
 }
 
 /// `GET /runs/{id}` → run with `context`, `output`, `arrivals` and `steps`, each with input, output, duration and log, and what it
-/// waits for.
+/// waits for. `held_up_by`: `[{plugin, version, reason}]`, plugins in quarantine that it would call.
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    whole(call.admin.run(call.param("id")?).await?, StatusCode::OK)
+    let run = call.admin.run(call.param("id")?).await?;
+    whole(&call, run, StatusCode::OK)
 }
 
-fn whole((head, entries): (RunHead, Vec<Entry>), status: StatusCode) -> Result<Reply, Problem> {
-    Ok(json_reply(status, &Shown { head: summary(&head), told: view(head.id, &entries, &rfc3339) }))
+fn whole(call: &Call, (head, entries): (RunHead, Vec<Entry>), status: StatusCode) -> Result<Reply, Problem> {
+    let mut shown = summary(&head);
+    let held_up_by: Vec<Value> = (call.admin.held_up_by(head.id).iter())
+        .map(|plugin| {
+            let description = &plugin.description;
+            json!({ "plugin": description.name, "version": description.version, "reason": plugin.quarantine_reason() })
+        })
+        .collect();
+    if !held_up_by.is_empty() {
+        shown["held_up_by"] = held_up_by.into();
+    }
+    Ok(json_reply(status, &Shown { head: shown, told: view(head.id, &entries, &rfc3339) }))
 }
 
 /// A run with what its journal tells. Documents of the run are written as they are, since one of them may be too deep to be read
@@ -115,7 +126,7 @@ pub(super) async fn start(call: Call) -> Result<Reply, Problem> {
 async fn begun(call: &Call, id: RunId) -> Result<Reply, Problem> {
     match call.admin.run(id).await {
         Err(Error::NotFound { .. }) => Ok(json_reply(StatusCode::CREATED, &json!({ "id": id.to_string(), "is_deleted": true }))),
-        found => whole(found?, StatusCode::CREATED),
+        found => whole(call, found?, StatusCode::CREATED),
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
 pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let name: String = call.param("name")?;
-    let version = call.admin.vault().set(&name, &call.body, call.admin.clock().now_ms()).await?;
+    let version = call.admin.set_secret(&name, &call.body).await?;
     Ok(json_reply(StatusCode::OK, &json!({ "name": name, "version": version })))
 }
 
@@ -42,20 +42,14 @@ pub(super) async fn allow(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let name: String = call.param("name")?;
     let Allowed { hosts } = call.json()?;
-    if call.admin.vault().allow(&name, &hosts).await? {
-        Ok(json_reply(StatusCode::OK, &json!({ "name": name, "hosts": hosts })))
-    } else {
-        Err(Problem::not_found(format!("there is no secret `{name}`")))
-    }
+    call.admin.allow_secret(&name, &hosts).await?;
+    Ok(json_reply(StatusCode::OK, &json!({ "name": name, "hosts": hosts })))
 }
 
 /// `DELETE /secrets/{name}` → 204.
 pub(super) async fn remove(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let name: String = call.param("name")?;
-    if call.admin.vault().remove(&name).await? {
-        Ok(empty_reply(StatusCode::NO_CONTENT))
-    } else {
-        Err(Problem::not_found(format!("there is no secret `{name}`")))
-    }
+    call.admin.remove_secret(&name).await?;
+    Ok(empty_reply(StatusCode::NO_CONTENT))
 }

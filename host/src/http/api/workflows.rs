@@ -8,7 +8,7 @@ use super::{Call, page};
 use crate::executor::rfc3339;
 use crate::http::error::Problem;
 use crate::http::request::{Reply, header_text, json_reply};
-use crate::store::{Revision, WorkflowHead};
+use crate::store::{Canary, Revision, WorkflowHead};
 use crate::workflow::{Definition, Key};
 
 /// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key.
@@ -18,11 +18,11 @@ pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &page(heads.iter().map(head).collect(), next)))
 }
 
-/// `GET /workflows/{key}` → workflow with `urls`, where it listens, and `runs_started`.
+/// `GET /workflows/{key}` → workflow with `urls`, where it listens, `runs_started`, `canary` (the revision on trial, its rule, and how its `runs`
+/// and the `runs_of_active` ended), and `last_canary` (the last one that was taken back, and `why`).
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    let (found, urls, runs_started) = call.admin.workflow(&call.param::<Key>("key")?).await?;
-    Ok(json_reply(StatusCode::OK, &shown(&found, &urls, runs_started)))
+    whole(&call, &call.param::<Key>("key")?).await
 }
 
 /// `GET /workflows/{key}/draft` → definition, with an `ETag`.
@@ -117,8 +117,74 @@ pub(super) async fn restore(call: Call) -> Result<Reply, Problem> {
 async fn activated(call: &Call, revision: Option<u32>) -> Result<Reply, Problem> {
     let key = call.param::<Key>("key")?;
     call.admin.activate(&key, revision).await?;
-    let (found, urls, runs_started) = call.admin.workflow(&key).await?;
-    Ok(json_reply(StatusCode::OK, &shown(&found, &urls, runs_started)))
+    whole(call, &key).await
+}
+
+async fn whole(call: &Call, key: &Key) -> Result<Reply, Problem> {
+    let (found, urls, runs_started) = call.admin.workflow(key).await?;
+    let mut body = shown(&found, &urls, runs_started);
+    if let Some(canary) = &found.canary {
+        let (of_canary, of_others) = call.admin.ends(key);
+        body["canary"] = json!({
+            "revision": canary.revision,
+            "share_percent": canary.share_percent,
+            "runs_min": canary.runs_min,
+            "worse_by_percent": canary.worse_by_percent,
+            "promote_after_runs": canary.promote_after_runs,
+            "began_at": rfc3339(canary.began_ms),
+            "runs": of_canary,
+            "runs_of_active": of_others,
+        });
+    }
+    if let Some(last) = &found.last_canary {
+        body["last_canary"] = json!({
+            "revision": last.revision,
+            "ended_at": rfc3339(last.ended_ms),
+            "why": last.why,
+            "runs": last.canary,
+            "runs_of_active": last.active,
+        });
+    }
+    Ok(json_reply(StatusCode::OK, &body))
+}
+
+/// `PUT /workflows/{key}/canary` with `{revision?, share_percent, runs_min?, worse_by_percent?, promote_after_runs?}` → workflow. Puts a
+/// revision (by default the newest) on trial: it has 1 to 99 percent of the requests that start runs. When `runs_min` (20) of its runs have ended
+/// and its percentage of failed ones is more than `worse_by_percent` (5) points above the active revision's, it is taken back; after
+/// `promote_after_runs` ends without that it becomes the active one. It must listen where the active one does.
+pub(super) async fn begin_canary(call: Call) -> Result<Reply, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Begin {
+        #[serde(default)]
+        revision: u32,
+        share_percent: u8,
+        #[serde(default = "runs_min")]
+        runs_min: u32,
+        #[serde(default = "worse_by_percent")]
+        worse_by_percent: u8,
+        promote_after_runs: Option<u32>,
+    }
+    fn runs_min() -> u32 {
+        20
+    }
+    fn worse_by_percent() -> u8 {
+        5
+    }
+    call.query.only(&[])?;
+    let key = call.param::<Key>("key")?;
+    let Begin { revision, share_percent, runs_min, worse_by_percent, promote_after_runs } = call.json()?;
+    let canary = Canary { revision, share_percent, runs_min, worse_by_percent, promote_after_runs, began_ms: 0 };
+    call.admin.begin_canary(&key, canary).await?;
+    whole(&call, &key).await
+}
+
+/// `DELETE /workflows/{key}/canary` → workflow. Takes the revision on trial back; runs of it that go on finish.
+pub(super) async fn end_canary(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let key = call.param::<Key>("key")?;
+    call.admin.end_canary(&key).await?;
+    whole(&call, &key).await
 }
 
 /// `POST /workflows/{key}/pause` → workflow. Events no longer start runs.

@@ -51,6 +51,7 @@ fn call(path: &str, outcome: Outcome) -> Called {
         log: Vec::new(),
         log_dropped: 0,
         used: crate::run::Usage::default(),
+        recorded: None,
     }
 }
 

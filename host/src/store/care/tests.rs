@@ -10,8 +10,8 @@ use crate::run::{Accepted, Entry, RunId, Status};
 use crate::store::kv::Op;
 use crate::store::record::Batch;
 use crate::store::{
-    Asked, Change, Draft, KeptSignal, MemoryKv, Pin, Place, PluginRecord, Revision, RunChange, RunHead, RunStore as _,
-    SealedSecret, SignalName, Store, keys,
+    Asked, AuditEntry, Change, Draft, KeptSignal, MemoryKv, Pin, Place, PluginRecord, Revision, RunChange, RunHead,
+    RunStore as _, SealedSecret, SignalName, Store, TrustedKey, What, Who, keys,
 };
 use crate::workflow::{Definition, Json, Key};
 
@@ -61,6 +61,10 @@ fn signal() -> SignalName {
     SignalName { workflow: key(), name: "n".into(), key: "k".into() }
 }
 
+fn entry(what: What) -> AuditEntry {
+    AuditEntry { at_ms: 1, who: Who::AdminToken, what, on: "a".into(), details: json!({}) }
+}
+
 /// A store with something of every kind.
 async fn fill(store: &Store) {
     let value = json!({"weft": 1, "key": "w", "trigger": {"type": "t"}});
@@ -72,14 +76,26 @@ async fn fill(store: &Store) {
     let node_pins = std::collections::BTreeMap::new();
     let (author, message) = (String::new(), None);
     let revision = Revision { workflow: key(), number: 1, definition, trigger_pin, node_pins, author, message, published_ms: 1 };
-    store.publish(&revision).await.unwrap();
+    store.publish(&revision, &entry(What::WorkflowPublished)).await.unwrap();
     store.keep_draft_of_run(&Revision { number: 0, ..revision }).await.unwrap();
-    let plugin = PluginRecord { name: "a/b".into(), version, digest: component, description: json!({}), installed_ms: 1 };
-    store.put_plugin(&plugin).await.unwrap();
-    store.put_grants("a/b", &json!({})).await.unwrap();
+    let plugin = PluginRecord {
+        name: "a/b".into(),
+        version,
+        digest: component,
+        description: json!({}),
+        installed_ms: 1,
+        quarantine: None,
+        capabilities: Default::default(),
+        signers: Vec::new(),
+        held: false,
+    };
+    let trusted = TrustedKey { vendor: "a".into(), fingerprint: component, pem: String::new(), trusted_ms: 1 };
+    assert!(store.put_trusted_key(&trusted, &entry(What::KeyTrusted)).await.unwrap());
+    store.put_plugin(&plugin, &entry(What::PluginAdded)).await.unwrap();
+    store.put_grants("a/b", &json!({}), &entry(What::GrantsChanged)).await.unwrap();
     let sealed =
         SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2], hosts: Vec::new() };
-    store.put_secret(&sealed).await.unwrap();
+    store.put_secret(&sealed, &entry(What::SecretSet)).await.unwrap();
     // Values inline, in pieces, and in a file.
     let places = [Place::Ended, Place::Active, Place::Queued("j/q".into()), Place::Parked(Some(9)), Place::Ended];
     for (number, (place, bytes)) in (1..).zip(places.into_iter().zip([10, 20_000, 300_000, 10, 10])) {
@@ -158,7 +174,7 @@ fn every_kind_of_damage_is_named() {
         batch.put(&key, &[]);
         batch.into_parts().ops
     };
-    let cases: [(&[u8], Damage, &str); 18] = [
+    let cases: [(&[u8], Damage, &str); 21] = [
         (b"r", flip, "checksum"),
         (b"r", remove, "there is no run"),
         (b"j", remove, "no journal"),
@@ -177,6 +193,9 @@ fn every_kind_of_damage_is_named() {
         (b"N", remove, "are said"),
         (b"k", flip, "checksum"),
         (b"p", flip, "checksum"),
+        (b"A", remove, "the end of the audit log is not there"),
+        (b"A\0", remove, "entry 1 of the audit log is missing"),
+        (b"A\0", flip, "entry 1 of the audit log is missing, or cannot be read"),
     ];
     for (prefix, damage, expected) in cases {
         let (_folder, kv, blobs) = filled();

@@ -14,6 +14,7 @@ use super::{Error, Opened, disk_bytes, each_pair};
 use crate::digest::Digest;
 use crate::limits::{COMPACT_BYTES_MIN, COMPACT_FACTOR, PROBLEMS_LISTED_MAX};
 use crate::run::RunId;
+use crate::store::audit;
 use crate::store::history::Totals;
 use crate::store::record::{self, Form};
 use crate::store::{Blobs, Kv, keys};
@@ -112,6 +113,7 @@ struct Verifier<'a> {
     /// The same as counters and totals say.
     counters: BTreeMap<Key, u64>,
     totals: BTreeMap<Key, Totals>,
+    audit: audit::Check,
 }
 
 impl<'a> Verifier<'a> {
@@ -127,6 +129,7 @@ impl<'a> Verifier<'a> {
             found: BTreeMap::new(),
             counters: BTreeMap::new(),
             totals: BTreeMap::new(),
+            audit: audit::Check::default(),
         }
     }
 

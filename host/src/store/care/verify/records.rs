@@ -11,12 +11,16 @@ use crate::store::history::Totals;
 use crate::store::run_store::{Asked, Place, RunHead};
 use crate::store::runs::{self, Kept, index_keys, read_snapshot};
 use crate::store::secrets::SealedSecret;
+use crate::store::vendors::TrustedKey;
 use crate::store::writer::Committed;
 use crate::store::{Error, keys, record};
 use crate::workflow::Key;
 
 /// What is wrong with a record, and what to do.
 type Wrong = (String, &'static str);
+
+/// What is to be done about an audit log that is not what was written.
+const AUDIT: &str = "everything else works; find out who may write to the data folder, and compare with a copy of it";
 
 /// What is to be done about what a run cannot go on without.
 const RUN_AGAIN: &str = "restore the data folder from a copy, import an export, or delete the run";
@@ -34,6 +38,8 @@ impl Verifier<'_> {
                 Ok(())
             }
             b'G' => json::<serde_json::Value>(content).map(drop),
+            b'A' => self.audit.take(key, content).map_err(|problem| (problem, AUDIT)),
+            b'T' => json::<TrustedKey>(content).map(drop),
             b'Q' => json::<QueueRecord>(content).map(drop),
             b's' => json::<SealedSecret>(content).map(drop),
             b'r' => self.run(key, packed(content)?),
@@ -143,8 +149,11 @@ impl Verifier<'_> {
         ensure(waits, format!("run {id} does not wait for anything"), "nothing is lost: a message goes to those who wait")
     }
 
-    /// Whether counters and totals say what was found.
+    /// Whether counters and totals say what was found, and the audit log ends where it did.
     pub(super) fn check_numbers(&mut self) {
+        if let Err((number, problem)) = self.audit.end() {
+            self.problem(&keys::audit(number), problem, AUDIT);
+        }
         let found = std::mem::take(&mut self.found);
         for (workflow, (runs, totals)) in &found {
             let counted = self.counters.get(workflow).copied().unwrap_or(0);
