@@ -18,7 +18,7 @@ use crate::store::catalog::{self, PluginRecord};
 use crate::store::folder::{Folder, sync_folder};
 use crate::store::kv::{Kv, Op};
 use crate::store::record::{self, Form};
-use crate::store::{Blobs, SledKv};
+use crate::store::{self, Blobs, SledKv};
 
 /// What a compaction came to.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -80,8 +80,20 @@ fn copy(kv: &SledKv, blobs: &Blobs, folder: &Folder) -> Result<Seen, Error> {
     })?;
     fresh.apply(ops)?;
     drop(fresh);
-    let copied = look(&SledKv::open(&folder.fresh())?, blobs, |_, _| Ok(()))?;
+    let copied = look(&open_again(&folder.fresh())?, blobs, |_, _| Ok(()))?;
     if copied == seen { Ok(seen) } else { Err(Error::Differs) }
+}
+
+/// Opens what this process has just closed: a thread of the engine may hold it for a moment longer. Nobody else has it, since whoever comes
+/// here has the data folder.
+fn open_again(path: &Path) -> Result<SledKv, store::Error> {
+    for _ in 0..500 {
+        match SledKv::open(path) {
+            Err(store::Error::Locked(_)) => std::thread::sleep(Duration::from_millis(20)),
+            opened => return opened,
+        }
+    }
+    SledKv::open(path)
 }
 
 /// Goes over every pair, with a look at its checksum.
