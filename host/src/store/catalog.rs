@@ -389,6 +389,17 @@ impl Store {
         self.commit_batch(batch).await
     }
 
+    /// Removes what stands under a key, as it stands now. False: nothing does.
+    pub(super) async fn remove_record(&self, key: &[u8], entry: &AuditEntry) -> Result<bool, Error> {
+        let Some((old, _)) = self.read_raw(key)? else { return Ok(false) };
+        let mut batch = Batch::default();
+        batch.expect(key, Some(&old));
+        batch.remove(key, Some(&old));
+        batch.audit(entry)?;
+        self.commit_batch(batch).await?;
+        Ok(true)
+    }
+
     /// Every installed plugin.
     pub fn plugins(&self) -> Result<Vec<PluginRecord>, Error> {
         let pairs = self.scan(keys::PLUGINS, None, Order::Ascending, usize::MAX)?;

@@ -40,14 +40,7 @@ impl Store {
 
     /// Removes a secret. False: there was none.
     pub async fn remove_secret(&self, name: &str, entry: &AuditEntry) -> Result<bool, Error> {
-        let key = keys::secret(name);
-        let Some((old, _)) = self.read_raw(&key)? else { return Ok(false) };
-        let mut batch = Batch::default();
-        batch.expect(&key, Some(&old));
-        batch.remove(&key, Some(&old));
-        batch.audit(entry)?;
-        self.commit_batch(batch).await?;
-        Ok(true)
+        self.remove_record(&keys::secret(name), entry).await
     }
 
     /// A secret by its name.

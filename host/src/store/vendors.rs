@@ -46,13 +46,6 @@ impl Store {
 
     /// Trusts a key no longer. False: it was not trusted.
     pub async fn remove_trusted_key(&self, vendor: &str, fingerprint: &Digest, entry: &AuditEntry) -> Result<bool, Error> {
-        let key = keys::trusted_key(vendor, fingerprint);
-        let Some((old, _)) = self.read_raw(&key)? else { return Ok(false) };
-        let mut batch = Batch::default();
-        batch.expect(&key, Some(&old));
-        batch.remove(&key, Some(&old));
-        batch.audit(entry)?;
-        self.commit_batch(batch).await?;
-        Ok(true)
+        self.remove_record(&keys::trusted_key(vendor, fingerprint), entry).await
     }
 }
