@@ -106,10 +106,25 @@ impl NodeType {
         self
     }
 
+    /// One way in which a step of this type can fail: the failure's code, what it means and what to do, and the part of the config that
+    /// it is about (JSON Pointer; empty for none). The editor and `weft plugin docs` show it.
+    #[must_use]
+    pub fn fails(mut self, code: &str, message: &str, pointer: &str) -> Self {
+        self.0.more = Some(schema::with_failure(self.0.more.as_deref(), code, message, pointer));
+        self
+    }
+
     /// A branch that every step of this type has.
     #[must_use]
     pub fn branch(mut self, key: &str, title: &str) -> Self {
         self.0.branches.push(Branch { key: key.into(), title: title.into(), scope_schema: None });
+        self
+    }
+
+    /// A branch that every step of this type has, whose steps see a scope of this shape as `$scopes.<step>`.
+    #[must_use]
+    pub fn branch_with_scope<T: JsonSchema>(mut self, key: &str, title: &str) -> Self {
+        self.0.branches.push(Branch { key: key.into(), title: title.into(), scope_schema: Some(schema::of::<T>()) });
         self
     }
 }

@@ -21,6 +21,17 @@ pub(crate) fn describe<T: JsonSchema>(name: &str) -> Described {
     Described { title: title(name), summary, schema: schema.to_value().to_string() }
 }
 
+/// The member `failures` of a type's `more`, with one more.
+pub(crate) fn with_failure(more: Option<&str>, code: &str, message: &str, pointer: &str) -> String {
+    let mut more: serde_json::Value = more.and_then(|more| serde_json::from_str(more).ok()).unwrap_or_default();
+    let failure = serde_json::json!({ "code": code, "message": message, "pointer": pointer });
+    match &mut more["failures"] {
+        serde_json::Value::Array(failures) => failures.push(failure),
+        missing => *missing = serde_json::Value::from(vec![failure]),
+    }
+    more.to_string()
+}
+
 /// `call-workflow` becomes `Call workflow`.
 pub(crate) fn title(name: &str) -> String {
     let name = name.rsplit('/').next().unwrap_or_default().replace(['-', '_'], " ");

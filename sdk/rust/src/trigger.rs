@@ -83,6 +83,13 @@ impl TriggerType {
         self.0.context_schema = Some(schema::of::<T>());
         self
     }
+
+    /// One way in which a trigger of this type can fail; as [`crate::NodeType::fails`].
+    #[must_use]
+    pub fn fails(mut self, code: &str, message: &str, pointer: &str) -> Self {
+        self.0.more = Some(schema::with_failure(self.0.more.as_deref(), code, message, pointer));
+        self
+    }
 }
 
 impl Start {
