@@ -257,6 +257,14 @@ impl Host {
         }
     }
 
+    /// Saves, publishes and activates the workflow that shows a type: `tests/workflows/<type>.yaml`.
+    #[track_caller]
+    pub(crate) fn apply_example(&self, name: &str) {
+        let file = repository().join(format!("tests/workflows/{name}.yaml"));
+        let said = self.cli(&["workflow", "apply", file.to_str().unwrap(), "--activate"]);
+        assert!(said.status.success(), "{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    }
+
     pub(crate) fn set_secret(&self, name: &str, value: &str) {
         assert_eq!(self.api("PUT", &format!("/secrets/{name}"), value.as_bytes()).status, 200);
     }

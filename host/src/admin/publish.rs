@@ -10,7 +10,7 @@ use super::{Admin, Error};
 use crate::plugin::contract::types;
 use crate::plugin::{Description, Kind, Plugin};
 use crate::store::{Pin, Revision};
-use crate::workflow::{Definition, ON_FAILURE, Problem, Root, Schema, Step, Template, TypeRef, Variable};
+use crate::workflow::{Definition, ON_FAILURE, Problem, Root, Schema, Step, Template, TypeRef, Variable, is_raw};
 
 /// The cases of `subscription` that this host delivers.
 const DELIVERED: [&str; 2] = ["http", "callable"];
@@ -112,7 +112,12 @@ impl Admin {
 
         let surroundings = self.surroundings(trigger.as_ref()).await?;
         check_trigger_variables(&definition.trigger.config, &surroundings, &mut problems);
-        check_variables(&definition.steps, "/steps", &mut Sight::default(), &surroundings, &mut problems);
+        let schema = |step: &Step| {
+            let (plugin, name) = nodes.get(step.r#type.as_str())?.as_ref()?;
+            plugin.config_schema(Kind::Node, name)
+        };
+        let variables = Variables { surroundings: &surroundings, schema: &schema };
+        variables.check(&definition.steps, "/steps", &mut Sight::default(), &mut problems);
 
         match trigger {
             Some((plugin, name)) if problems.is_empty() => {
@@ -225,29 +230,51 @@ fn pin(plugin: &Plugin, name: String) -> Pin {
 }
 
 fn check_trigger_variables(config: &Value, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
-    each_variable(config, "/trigger/config", problems, |variable| match &variable.root {
+    each_variable(config, "/trigger/config", problems, |_, variable| match &variable.root {
         Root::Secret(name) => surroundings.secret(name),
         Root::System(_) => None,
         _ => Some("a trigger has no run yet: it can use $secrets and $system".into()),
     });
 }
 
-/// Checks a list of steps in order; when it returns, `sight` holds its steps too.
-fn check_variables(steps: &[Step], at: &str, sight: &mut Sight, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
-    for (index, step) in steps.iter().enumerate() {
-        let at = format!("{at}/{index}");
-        each_variable(&step.config, &format!("{at}/config"), problems, |variable| sight.problem(variable, surroundings));
-        let key = step.key.to_string();
-        let mut finished = Vec::new();
-        for (branch, steps) in &step.branches {
-            let mut inside = sight.clone();
-            inside.scopes.insert(key.clone());
-            let branch_at = format!("{at}/branches/{}", branch.replace('~', "~0").replace('/', "~1"));
-            check_variables(steps, &branch_at, &mut inside, surroundings, problems);
-            finished.push(inside.results);
+/// The check of every variable in the steps of a definition.
+struct Variables<'a> {
+    surroundings: &'a Surroundings,
+    /// The schema of a step's config.
+    schema: &'a dyn Fn(&Step) -> Option<&'a Value>,
+}
+
+impl Variables<'_> {
+    /// Checks a list of steps in order; when it returns, `sight` holds its steps too.
+    fn check(&self, steps: &[Step], at: &str, sight: &mut Sight, problems: &mut Vec<Problem>) {
+        for (index, step) in steps.iter().enumerate() {
+            let at = format!("{at}/{index}");
+            let key = step.key.to_string();
+            let mut finished = Vec::new();
+            for (branch, steps) in &step.branches {
+                let mut inside = sight.clone();
+                inside.scopes.insert(key.clone());
+                let branch_at = format!("{at}/branches/{}", branch.replace('~', "~0").replace('/', "~1"));
+                self.check(steps, &branch_at, &mut inside, problems);
+                finished.push(inside.results);
+            }
+            // A raw part is filled in while the step goes on: it sees what its own branches gave, and what they see of it.
+            let mut within = sight.clone();
+            within.results.extend(finished.iter().flatten().cloned());
+            within.scopes.insert(key.clone());
+            let schema = (self.schema)(step);
+            each_variable(&step.config, &format!("{at}/config"), problems, |pointer, variable| {
+                match schema.is_some_and(|schema| is_raw(schema, pointer)) {
+                    true if matches!(variable.root, Root::Secret(_)) => {
+                        Some("no secret can stand in a part of a config that its step fills in itself".into())
+                    }
+                    true => within.problem(variable, self.surroundings),
+                    false => sight.problem(variable, self.surroundings),
+                }
+            });
+            sight.results.extend(finished.into_iter().flatten());
+            sight.results.insert(key);
         }
-        sight.results.extend(finished.into_iter().flatten());
-        sight.results.insert(key);
     }
 }
 
@@ -279,11 +306,17 @@ impl Surroundings {
     }
 }
 
-pub(super) fn each_variable(config: &Value, at: &str, problems: &mut Vec<Problem>, check: impl Fn(&Variable) -> Option<String>) {
+/// Checks each variable of a config, by the pointer of its text.
+pub(super) fn each_variable(
+    config: &Value,
+    at: &str,
+    problems: &mut Vec<Problem>,
+    check: impl Fn(&str, &Variable) -> Option<String>,
+) {
     let (template, found) = Template::read(config);
     problems.extend(found.into_iter().map(|problem| Problem::new(format!("{at}{}", problem.pointer), problem.message)));
     for (pointer, variable) in template.variables() {
-        if let Some(message) = check(variable) {
+        if let Some(message) = check(&pointer, variable) {
             problems.push(Problem::new(format!("{at}{pointer}"), format!("{variable}: {message}")));
         }
     }

@@ -269,7 +269,7 @@ impl Admin {
         };
         let mut problems = Vec::new();
         for (config, at) in configs {
-            each_variable(config, &at, &mut problems, |variable| {
+            each_variable(config, &at, &mut problems, |_, variable| {
                 let path: Vec<&str> = variable.path().collect();
                 let (kind, type_name) = match &variable.root {
                     Root::Context => (Kind::Trigger, definition.trigger.r#type.as_str()),

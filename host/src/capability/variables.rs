@@ -1,32 +1,31 @@
 //! `variables`: the run's variables, for parts of a config that keep their templates.
 
-use serde_json::Value;
+use std::sync::Arc;
 
 use super::fault;
 use crate::limits::OUTPUT_BYTES_MAX;
 use crate::plugin::contract::types::Fault;
 use crate::plugin::contract::variables;
 use crate::plugin::{CallKind, Guest};
-use crate::workflow::{Json, Key, Root, Scope, Template};
+use crate::workflow::{Json, Key, Root, Scope, Template, TooLarge};
 
 impl variables::Host for Guest {
     fn resolve(&mut self, template: String, own_scope: Option<String>) -> Result<String, Fault> {
         let own = own_scope.map(|text| Json::parse(text).map_err(|error| fault("invalid", format!("own-scope is {error}"))));
-        Ok(resolve(self, template, own.transpose()?)?.text().to_owned())
+        let (template, scope) = begin(self, template)?;
+        let resolved = template.render(&WithOwn { scope: &**scope, own: own.transpose()? }, OUTPUT_BYTES_MAX);
+        Ok(resolved.map_err(too_large)?.text().to_owned())
     }
 
     fn slice(&mut self, template: String, offset: u32, limit: u32) -> Result<variables::Part, Fault> {
-        let resolved = resolve(self, template, None)?;
-        let Value::Array(items) = resolved.value() else {
-            return Ok(variables::Part { length: None, items: vec![resolved.text().to_owned()] });
-        };
-        let length = u32::try_from(items.len()).ok();
-        let items = items.iter().skip(offset as usize).take(limit as usize).map(Value::to_string).collect();
-        Ok(variables::Part { length, items })
+        let (template, scope) = begin(self, template)?;
+        let slice = template.slice(&**scope, offset as usize, limit as usize, OUTPUT_BYTES_MAX).map_err(too_large)?;
+        Ok(variables::Part { length: slice.length.and_then(|length| u32::try_from(length).ok()), items: slice.items })
     }
 }
 
-fn resolve(guest: &mut Guest, template: String, own_scope: Option<Json>) -> Result<Json, Fault> {
+/// The template of a step that has a run, and what it sees.
+fn begin(guest: &mut Guest, template: String) -> Result<(Template, &Arc<dyn Scope + Send + Sync>), Fault> {
     guest.call.used.host_calls += 1;
     match (guest.call.kind, &guest.call.scope) {
         (CallKind::Node, Some(scope)) => {
@@ -38,12 +37,15 @@ fn resolve(guest: &mut Guest, template: String, own_scope: Option<Json>) -> Resu
             if template.variables().iter().any(|(_, variable)| matches!(variable.root, Root::Secret(_))) {
                 return Err(fault("denied", "a secret is only given by a config that the host resolves"));
             }
-            let resolved = template.render(&WithOwn { scope: &**scope, own: own_scope }, OUTPUT_BYTES_MAX);
-            resolved.map_err(|error| fault("too-large", error.to_string()))
+            Ok((template, scope))
         }
         (CallKind::Describe, _) => Err(fault("denied", "nothing is granted here")),
         _ => Err(fault("invalid", "a trigger has no variables")),
     }
+}
+
+fn too_large(error: TooLarge) -> Fault {
+    fault("too-large", error.to_string())
 }
 
 /// A scope in which the step sees what it is going to give its own branch.

@@ -1,12 +1,13 @@
 //! A revision made ready to run: its plan, and the plugin of each type.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::scheduler::workflow_queue;
 use crate::digest::Digest;
 use crate::plugin::{Plugin, Registry};
 use crate::store::{Pin, Revision};
-use crate::workflow::{ON_FAILURE, Plan, Problem, StepId};
+use crate::workflow::{ON_FAILURE, Plan, Problem, Step, StepId};
 
 /// A revision made ready to run.
 pub struct Program {
@@ -85,14 +86,24 @@ impl Program {
 
     /// Makes a revision ready.
     pub fn load(registry: &Registry, revision: &Revision) -> Result<Self, ProgramError> {
-        let plan = Plan::new(&revision.definition, revision.number).map_err(ProgramError::Definition)?;
         let plugin = |pin: &Pin| {
             let missing = || ProgramError::MissingPlugin(pin.plugin.clone(), pin.version.clone(), pin.digest);
             registry.get(&pin.digest).ok_or_else(missing)
         };
         let pin = &revision.trigger_pin;
         let trigger_plugin = plugin(pin)?;
-        let kind = trigger_plugin.trigger(&pin.name).ok_or_else(|| ProgramError::MissingPin(plan.trigger_type.to_string()))?;
+        let unpinned = || ProgramError::MissingPin(revision.definition.trigger.r#type.clone());
+        let kind = trigger_plugin.trigger(&pin.name).ok_or_else(unpinned)?;
+        let mut kinds: HashMap<&str, (Arc<Plugin>, &str)> = HashMap::new();
+        for (type_name, pin) in &revision.node_pins {
+            kinds.insert(type_name, (plugin(pin)?, &pin.name));
+        }
+        let schema = |step: &Step| {
+            let (plugin, name) = kinds.get(step.r#type.as_str())?;
+            Some(&plugin.node(name)?.config_schema)
+        };
+        let plan = Plan::with_schemas(&revision.definition, revision.number, Some(&kind.config_schema), &schema);
+        let plan = plan.map_err(ProgramError::Definition)?;
         let synchronous = kind.is_synchronous(&revision.definition.trigger.config);
         let is_callable = kind.subscribes.iter().any(|name| name == "callable");
         let trigger = TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable };
@@ -101,13 +112,9 @@ impl Program {
         let mut missing = None;
         revision.definition.each_step(|step, _, _| {
             let unpinned = || ProgramError::MissingPin(step.r#type.clone());
-            let bound = revision.node_pins.get(&step.r#type).ok_or_else(unpinned).and_then(|pin| {
-                let plugin = plugin(pin)?;
-                NodeBinding::of(&plugin, &pin.name, step).ok_or_else(unpinned)
-            });
-            match bound {
-                Ok(binding) => nodes.push(binding),
-                Err(error) => missing = missing.take().or(Some(error)),
+            match kinds.get(step.r#type.as_str()).and_then(|(plugin, name)| NodeBinding::of(plugin, name, step)) {
+                Some(binding) => nodes.push(binding),
+                None => missing = missing.take().or_else(|| Some(unpinned())),
             }
         });
         match missing {
@@ -170,7 +177,7 @@ impl NodeBinding {
     }
 
     /// The binding of a step to a type of a plugin; none: the plugin has no such type.
-    fn of(plugin: &Plugin, name: &str, step: &crate::workflow::Step) -> Option<Self> {
+    fn of(plugin: &Plugin, name: &str, step: &Step) -> Option<Self> {
         let kind = plugin.node(name)?;
         Some(Self {
             digest: plugin.digest,

@@ -35,10 +35,10 @@ impl Bench {
     pub(super) async fn prepare(&self, case: &Case, kind: Kind, name: &str) -> Result<Result<Prepared, Vec<Problem>>, CaseError> {
         let invalid = |error: &dyn std::fmt::Display| CaseError::Invalid(error.to_string());
         let config = case.config();
-        let template = match Template::parse(&config) {
-            Ok(template) => template,
-            Err(problems) => return Ok(Err(problems)),
-        };
+        let (template, problems) = Template::read_with(&config, self.plugin().config_schema(kind, name));
+        if !problems.is_empty() {
+            return Ok(Err(problems));
+        }
         if !case.unchecked {
             let mut problems = self.plugin().schema(kind, name).map(|schema| schema.problems(&config)).unwrap_or_default();
             if problems.is_empty() {

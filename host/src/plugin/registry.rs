@@ -178,13 +178,17 @@ impl Plugin {
         self.description.triggers.iter().find(|trigger| trigger.name == name)
     }
 
-    /// The schema of a type's config.
-    pub fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
-        let schema = match kind {
+    /// The schema of a type's config, as the plugin gives it.
+    pub fn config_schema(&self, kind: Kind, name: &str) -> Option<&serde_json::Value> {
+        Some(match kind {
             Kind::Node => &self.node(name)?.config_schema,
             Kind::Trigger => &self.trigger(name)?.config_schema,
-        };
-        Schema::parse(schema).ok()
+        })
+    }
+
+    /// The same, made ready to check configs.
+    pub fn schema(&self, kind: Kind, name: &str) -> Option<Schema> {
+        Schema::parse(self.config_schema(kind, name)?).ok()
     }
 
     /// Whether it has a type.

@@ -77,10 +77,21 @@ struct PlanList {
 }
 
 impl Plan {
-    /// Makes a definition ready. Problems are those of its templates.
+    /// Makes a definition ready, without schemas: every template of a config is filled in.
     pub fn new(definition: &Definition, revision: u32) -> Result<Self, Vec<Problem>> {
+        Self::with_schemas(definition, revision, None, &|_| None)
+    }
+
+    /// Makes a definition ready. The schemas of its trigger's and steps' configs say which parts keep their templates. Problems are
+    /// those of the others.
+    pub fn with_schemas<'s>(
+        definition: &Definition,
+        revision: u32,
+        trigger_schema: Option<&Value>,
+        step_schema: &dyn Fn(&Step) -> Option<&'s Value>,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let trigger = read(&definition.trigger.config, "/trigger/config", &mut problems);
+        let trigger = read(&definition.trigger.config, trigger_schema, "/trigger/config", &mut problems);
         let mut plan = Self {
             workflow: definition.key.clone(),
             revision,
@@ -91,17 +102,24 @@ impl Plan {
             lists: Vec::new(),
             by_key: HashMap::new(),
         };
-        plan.add_list(&definition.steps, None, "/steps", &mut problems);
+        plan.add_list(&definition.steps, None, "/steps", step_schema, &mut problems);
         if problems.is_empty() { Ok(plan) } else { Err(problems) }
     }
 
-    fn add_list(&mut self, steps: &[Step], owner: Option<StepId>, at: &str, problems: &mut Vec<Problem>) -> ListId {
+    fn add_list<'s>(
+        &mut self,
+        steps: &[Step],
+        owner: Option<StepId>,
+        at: &str,
+        schema: &dyn Fn(&Step) -> Option<&'s Value>,
+        problems: &mut Vec<Problem>,
+    ) -> ListId {
         let list = ListId(number(self.lists.len()));
         self.lists.push(PlanList { steps: Vec::new(), owner });
         for (position, step) in steps.iter().enumerate() {
             let at = format!("{at}/{position}");
             let id = StepId(number(self.steps.len()));
-            let config = read(&step.config, &format!("{at}/config"), problems);
+            let config = read(&step.config, schema(step), &format!("{at}/config"), problems);
             let type_name = step.r#type.as_str().into();
             self.steps.push(PlanStep {
                 key: step.key.clone(),
@@ -119,7 +137,7 @@ impl Plan {
             self.by_key.insert(step.key.clone(), id);
             for (branch, steps) in &step.branches {
                 let at = format!("{at}/branches/{}", super::definition::escape(branch));
-                let inner = self.add_list(steps, Some(id), &at, problems);
+                let inner = self.add_list(steps, Some(id), &at, schema, problems);
                 self.steps[id.0 as usize].branches.insert(branch.as_str().into(), inner);
             }
             self.lists[list.0 as usize].steps.push(id);
@@ -168,8 +186,8 @@ impl Plan {
     }
 }
 
-fn read(config: &Value, at: &str, problems: &mut Vec<Problem>) -> Template {
-    let (template, found) = Template::read(config);
+fn read(config: &Value, schema: Option<&Value>, at: &str, problems: &mut Vec<Problem>) -> Template {
+    let (template, found) = Template::read_with(config, schema);
     problems.extend(found.into_iter().map(|p| Problem::new(format!("{at}{}", p.pointer), p.message)));
     template
 }

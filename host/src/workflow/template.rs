@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::definition::{Problem, escape};
 use super::json::Json;
+use super::raw::Place;
 use super::variables::{Scope, Variable};
 
 /// A JSON document whose strings, and whose objects' keys, may hold `{{…}}`.
@@ -15,6 +16,15 @@ use super::variables::{Scope, Variable};
 /// filling it in only looks up what is variable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template(Node);
+
+/// Elements of a list, as JSON.
+#[derive(Debug, PartialEq)]
+pub struct Slice {
+    /// The length of the whole list; none: what should be one is none, and stands alone in `items`.
+    pub length: Option<usize>,
+    /// The elements that were asked for.
+    pub items: Vec<String>,
+}
 
 /// A template that would become too long when it is filled in.
 #[derive(Debug, thiserror::Error)]
@@ -46,8 +56,13 @@ impl Template {
 
     /// Reads a config: what could be read of it, and the problems.
     pub fn read(value: &Value) -> (Self, Vec<Problem>) {
+        Self::read_with(value, None)
+    }
+
+    /// The same, but parts that this schema marks as raw keep their `{{…}}`.
+    pub fn read_with(value: &Value, schema: Option<&Value>) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
-        let node = Node::parse(value, "", &mut problems);
+        let node = Node::parse(value, "", schema.map(Place::of).as_ref(), &mut problems);
         (Self(node), problems)
     }
 
@@ -59,6 +74,21 @@ impl Template {
         if out.len() > bytes_max { Err(TooLarge(bytes_max)) } else { Ok(Json::trusted(out)) }
     }
 
+    /// Some elements of the list that the template becomes. Of a list that one variable gives, nothing else is copied.
+    pub fn slice(&self, scope: &dyn Scope, offset: usize, limit: usize, bytes_max: usize) -> Result<Slice, TooLarge> {
+        if let Node::Whole(variable) = &self.0 {
+            let slice = variable.slice(scope, offset, limit);
+            let bytes: usize = slice.items.iter().map(String::len).sum();
+            return if bytes > bytes_max { Err(TooLarge(bytes_max)) } else { Ok(slice) };
+        }
+        let whole = self.render(scope, bytes_max)?;
+        let Value::Array(items) = whole.value() else {
+            return Ok(Slice { length: None, items: vec![whole.text().to_owned()] });
+        };
+        let some = items.iter().skip(offset).take(limit).map(Value::to_string).collect();
+        Ok(Slice { length: Some(items.len()), items: some })
+    }
+
     /// Each variable, in order, with the pointer of the string it stands in.
     pub fn variables(&self) -> Vec<(String, &Variable)> {
         let mut found = Vec::new();
@@ -68,21 +98,28 @@ impl Template {
 }
 
 impl Node {
-    fn parse(value: &Value, at: &str, problems: &mut Vec<Problem>) -> Self {
+    fn parse(value: &Value, at: &str, place: Option<&Place<'_>>, problems: &mut Vec<Problem>) -> Self {
+        if place.is_some_and(Place::is_raw) {
+            return Self::fixed(value);
+        }
         let node = match value {
             Value::String(text) => match Self::parse_text(text, at, problems) {
                 Some(node) => node,
                 None => return Self::fixed(value),
             },
-            Value::Array(items) => Self::Array(
-                items.iter().enumerate().map(|(index, item)| Self::parse(item, &format!("{at}/{index}"), problems)).collect(),
-            ),
+            Value::Array(items) => {
+                let item = |(index, item)| {
+                    let place = place.map(|place| place.element(index));
+                    Self::parse(item, &format!("{at}/{index}"), place.as_ref(), problems)
+                };
+                Self::Array(items.iter().enumerate().map(item).collect())
+            }
             Value::Object(members) => Self::Object(
                 members
                     .iter()
                     .map(|(key, member)| {
-                        let at = format!("{at}/{}", escape(key));
-                        (parse_parts(key, &at, problems), Self::parse(member, &at, problems))
+                        let (at, place) = (format!("{at}/{}", escape(key)), place.map(|place| place.member(key)));
+                        (parse_parts(key, &at, problems), Self::parse(member, &at, place.as_ref(), problems))
                     })
                     .collect(),
             ),

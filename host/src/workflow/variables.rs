@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::json::Json;
 use super::name::Key;
-use super::template::push_json_string;
+use super::template::{Slice, push_json_string};
 
 /// One `{{path}}` or `{{path:default}}`.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,6 +150,26 @@ impl Variable {
         }
     }
 
+    /// Some elements of the list that is the value; what is no list stands alone.
+    pub(super) fn slice(&self, scope: &dyn Scope, offset: usize, limit: usize) -> Slice {
+        let found = scope.get(&self.root);
+        match found.as_ref().and_then(|json| select(json.value(), &self.path)) {
+            Some(Selected::One(Value::Array(items))) => {
+                let some = items.iter().skip(offset).take(limit).map(Value::to_string).collect();
+                Slice { length: Some(items.len()), items: some }
+            }
+            Some(Selected::Many(items)) => {
+                let some = items.iter().skip(offset).take(limit).map(ToString::to_string).collect();
+                Slice { length: Some(items.len()), items: some }
+            }
+            _ => {
+                let mut text = String::new();
+                self.write_json(scope, &mut text);
+                Slice { length: None, items: vec![text] }
+            }
+        }
+    }
+
     /// Appends the value as text: strings as they are, `null` and nothing as the empty text, all else as JSON.
     pub(super) fn write_text(&self, scope: &dyn Scope, out: &mut String) {
         let found = scope.get(&self.root);
@@ -290,6 +310,33 @@ mod tests {
         assert_eq!(fill(json!("{{$context.list.length}}")), json!(3));
         assert_eq!(fill(json!("{{$context.empty.length}} items")), json!("0 items"));
         assert_eq!(fill(json!("{{$context.text.length}}")), json!(null), "texts have no members");
+    }
+
+    #[test]
+    fn a_slice_is_part_of_a_list_and_what_is_none_stands_alone() {
+        let slice = |config: Value, offset, limit| {
+            let slice = Template::parse(&config).unwrap().slice(&Fixed, offset, limit, 100).unwrap();
+            (slice.length, slice.items.join(" "))
+        };
+        assert_eq!(slice(json!("{{$context.list}}"), 1, 1), (Some(3), r#"{"t":2,"u":[3]}"#.into()));
+        assert_eq!(slice(json!("{{$context.list.u}}"), 1, 5), (Some(3), "2 3".into()));
+        assert_eq!(slice(json!("{{$context.list}}"), 3, 1), (Some(3), String::new()));
+        assert_eq!(slice(json!([1, "{{$context.n}}"]), 1, 1), (Some(2), "1.5".into()));
+        assert_eq!(slice(json!("{{$context.n}}"), 7, 1), (None, "1.5".into()));
+        assert_eq!(slice(json!("{{$context.missing}}"), 0, 1), (None, "null".into()));
+        assert_eq!(slice(json!("{{$context.missing:a}}"), 0, 1), (None, "\"a\"".into()));
+        assert!(Template::parse(&json!("{{$context.list}}")).unwrap().slice(&Fixed, 0, 3, 10).is_err());
+    }
+
+    #[test]
+    fn raw_parts_keep_their_templates() {
+        let schema = json!({"properties": {"later": {"x-weft-raw": true}}});
+        let config = json!({"now": "{{$context.n}}", "later": ["{{$context.n}}", "{{$context.a[0]}}"]});
+        let (template, problems) = Template::read_with(&config, Some(&schema));
+        assert_eq!(problems, [], "a plugin that reads it says what is wrong");
+        assert_eq!(template.variables().len(), 1);
+        let filled = template.render(&Fixed, 1_000).unwrap();
+        assert_eq!(*filled.value(), json!({"now": 1.5, "later": ["{{$context.n}}", "{{$context.a[0]}}"]}));
     }
 
     #[test]

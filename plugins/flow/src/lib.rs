@@ -1,11 +1,19 @@
-//! `weft/flow`: steps that steer a run and set its fields.
+//! `weft/flow`: steps that steer a run and set its fields, and workflows that are started by name.
 
-mod compare;
+mod branches;
 mod condition;
-mod data;
+mod nodes;
+mod parameters;
+mod triggers;
 
 weft_sdk::plugin! {
     name: "weft/flow",
     title: "Flow",
-    nodes: [condition::Condition, data::Data],
+    nodes: [
+        nodes::condition::Decide,
+        nodes::switch::Switch,
+        nodes::r#loop::Loop,
+        nodes::data::Data,
+    ],
+    triggers: [triggers::Function, triggers::Job, triggers::ManualStart],
 }

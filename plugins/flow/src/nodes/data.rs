@@ -5,7 +5,7 @@ use weft_sdk::prelude::*;
 /// Makes an object of fields, whose values may be variables.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Data {
+pub(crate) struct Data {
     /// The fields by name: the step's result.
     fields: serde_json::Map<String, Value>,
 }
