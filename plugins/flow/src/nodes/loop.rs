@@ -218,7 +218,7 @@ impl Looped {
 /// How many rounds a number asks for.
 fn rounds(number: &serde_json::Number) -> Result<u32, Failure> {
     let count = number.as_f64().unwrap_or(f64::NAN);
-    if !(count >= 0.0) {
+    if count.is_nan() || count < 0.0 {
         return Err(Failure::new("invalid-config", format!("/target: {number} is no number of rounds: it is 0 or more")));
     }
     // Beyond the range of the type it becomes the largest number, which no limit allows.
