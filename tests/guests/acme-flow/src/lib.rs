@@ -1,13 +1,18 @@
 //! What the built-in plugin `weft/flow` does, any vendor can do: its sources under another name.
 
-#[path = "../../../../plugins/flow/src/compare.rs"]
-mod compare;
-#[path = "../../../../plugins/flow/src/condition.rs"]
+#[path = "../../../../plugins/flow/src/branches.rs"]
+mod branches;
+#[path = "../../../../plugins/flow/src/condition/mod.rs"]
 mod condition;
-#[path = "../../../../plugins/flow/src/data.rs"]
-mod data;
+#[path = "../../../../plugins/flow/src/nodes/mod.rs"]
+mod nodes;
+#[path = "../../../../plugins/flow/src/parameters.rs"]
+mod parameters;
+#[path = "../../../../plugins/flow/src/triggers/mod.rs"]
+mod triggers;
 
 weft_sdk::plugin! {
     name: "acme/flow",
-    nodes: [condition::Condition, data::Data],
+    nodes: [nodes::condition::Decide, nodes::switch::Switch, nodes::r#loop::Loop, nodes::data::Data],
+    triggers: [triggers::Function, triggers::Job, triggers::ManualStart],
 }
