@@ -61,14 +61,14 @@ pub(super) fn description(
     let of_info = [&info.name, &info.version, &info.title, &info.summary].map(String::len).iter().sum::<usize>();
     let of_node = |node: &nodes::NodeType| {
         [&node.name, &node.title, &node.summary, &node.category, &node.config_schema].map(String::len).iter().sum::<usize>()
-            + [&node.icon, &node.result_schema, &node.branches_from].map(length).iter().sum::<usize>()
+            + [&node.icon, &node.result_schema, &node.branches_from, &node.more].map(length).iter().sum::<usize>()
             + node.branches.iter().map(|b| b.key.len() + b.title.len() + length(&b.scope_schema)).sum::<usize>()
             + node.waits.iter().map(String::len).sum::<usize>()
     };
     let of_trigger = |trigger: &triggers::TriggerType| {
         let texts = [&trigger.name, &trigger.title, &trigger.summary, &trigger.category, &trigger.config_schema];
         texts.map(String::len).iter().sum::<usize>()
-            + [&trigger.icon, &trigger.context_schema].map(length).iter().sum::<usize>()
+            + [&trigger.icon, &trigger.context_schema, &trigger.more].map(length).iter().sum::<usize>()
             + trigger.subscribes.iter().map(String::len).sum::<usize>()
     };
     let bytes = of_info

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
 use super::bindings::weft::plugin::{log, types};
 use super::bounds;
-use super::description::{Branch, Description, Mode, NodeType, TriggerType};
+use super::description::{Branch, Description, FailureKind, Mode, NodeType, TriggerType};
 use crate::limits::{
     CONTEXT_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, STATE_BYTES_MAX, TASK_MEMBERS_MAX,
     URL_BYTES_MAX,
@@ -313,6 +313,7 @@ pub(super) fn description(
 
 fn node_type(node: nodes::NodeType) -> Result<NodeType, String> {
     let document = |text: &str, what: &str| document(&node.name, text, what);
+    let failures = failures(&node.name, node.more.as_deref())?;
     Ok(NodeType {
         config_schema: document(&node.config_schema, "config-schema")?,
         result_schema: node.result_schema.as_deref().map(|text| document(text, "result-schema")).transpose()?,
@@ -335,12 +336,14 @@ fn node_type(node: nodes::NodeType) -> Result<NodeType, String> {
         branches_from: node.branches_from,
         waits: node.waits,
         at_most_once: node.repeat == nodes::Repeat::AtMostOnce,
+        failures,
     })
 }
 
 fn trigger_type(trigger: triggers::TriggerType) -> Result<TriggerType, String> {
     let document = |text: &str, what: &str| document(&trigger.name, text, what);
     Ok(TriggerType {
+        failures: failures(&trigger.name, trigger.more.as_deref())?,
         config_schema: document(&trigger.config_schema, "config-schema")?,
         context_schema: trigger.context_schema.as_deref().map(|text| document(text, "context-schema")).transpose()?,
         name: trigger.name,
@@ -355,6 +358,14 @@ fn trigger_type(trigger: triggers::TriggerType) -> Result<TriggerType, String> {
         },
         subscribes: trigger.subscribes,
     })
+}
+
+/// What `more` tells of a type: the ways in which it can fail.
+fn failures(name: &str, more: Option<&str>) -> Result<Vec<FailureKind>, String> {
+    let Some(more) = more else { return Ok(Vec::new()) };
+    let mut more = document(name, more, "more")?;
+    let failures = more.get_mut("failures").map(Value::take).unwrap_or_else(|| Value::Array(Vec::new()));
+    serde_json::from_value(failures).map_err(|error| format!("type `{name}`: the member failures of more: {error}"))
 }
 
 fn document(name: &str, text: &str, what: &str) -> Result<Value, String> {

@@ -52,6 +52,21 @@ pub struct NodeType {
     pub branches_from: Option<String>,
     pub waits: Vec<String>,
     pub at_most_once: bool,
+    /// The member `failures` of the contract's `more`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailureKind>,
+}
+
+/// One way in which calls of a type can fail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FailureKind {
+    /// The failure's code.
+    pub code: String,
+    /// What it means, and what to do.
+    pub message: String,
+    /// The part of the config that it is about (JSON Pointer, RFC 6901); empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub pointer: String,
 }
 
 /// A place for steps below a step.
@@ -79,6 +94,9 @@ pub struct TriggerType {
     pub context_schema: Option<Value>,
     pub mode: Mode,
     pub subscribes: Vec<String>,
+    /// The member `failures` of the contract's `more`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<FailureKind>,
 }
 
 /// Whether runs are synchronous.

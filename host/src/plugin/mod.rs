@@ -33,7 +33,7 @@ pub use bindings::weft::plugin as contract;
 pub use cache::Cache;
 pub use compiler::{COMPILE_VERB, CompileError, Compiler, OWN_PROGRAM, compile_as_child};
 pub use convert::{request, response, to_response};
-pub use description::{Branch, Description, Mode, NodeType, TriggerType};
+pub use description::{Branch, Description, FailureKind, Mode, NodeType, TriggerType};
 pub use engine::Engine;
 pub use grants::{GrantError, Grants, HttpGrant, NamePattern, SecretGrant, SecretVerb};
 pub use host_pattern::{HostPattern, HostPatternError};

@@ -187,7 +187,7 @@ pub(super) async fn examine(file: &Path, golden: Option<&Path>) -> Result<Report
     check(bytes, &golden).await.map_err(|error| Failure::Refused(error.to_string()))
 }
 
-fn read(file: &Path) -> Result<Arc<[u8]>, Failure> {
+pub(super) fn read(file: &Path) -> Result<Arc<[u8]>, Failure> {
     std::fs::read(file).map(Into::into).map_err(|error| Failure::Usage(format!("{}: {error}", file.display())))
 }
 

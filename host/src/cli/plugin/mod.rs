@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 mod add;
 mod bench;
+mod docs;
 mod grant;
 mod new;
 mod remove;
@@ -73,6 +74,11 @@ pub(super) enum Plugin {
     Test(Box<bench::Test>),
     /// Check that a component is fit for a host: contract, schemas, odd inputs, golden cases, and what calls cost. No host is needed.
     Check(bench::Check),
+    /// Print a page about a component's types, in Markdown: configs, results, branches, and every way to fail. No host is needed.
+    Docs {
+        /// A component: a `.wasm` file.
+        file: PathBuf,
+    },
     /// List installed plugins, and files of the watched folder that were refused.
     List,
     /// Say what a plugin may do beyond its runs, in all its versions. What was granted before is replaced.
@@ -159,6 +165,7 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
         Plugin::Watch(watch) => watch::watch(watch, client).await?,
         Plugin::Test(test) => bench::test(*test, client.json).await?,
         Plugin::Check(check) => bench::conformance(check, client.json).await?,
+        Plugin::Docs { file } => docs::docs(&file, client.json).await?,
         Plugin::Approve { name, which } => {
             check_name(&name)?;
             let approved = client.post(&format!("/plugins/{name}/approve"), &json!({ "version": which })).await?;
