@@ -391,6 +391,15 @@ pub const WASI_HTTP_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Bytes of a body that a guest gives at once by `wasi:http`: every body that it makes may hold as much in the host.
 pub const WASI_HTTP_CHUNK_BYTES_MAX: usize = 64 * 1024;
 
+/// Variables that are listed for a step of each trigger, step or scope that gives them: a picker shows no more.
+pub const VARIABLES_LISTED_MAX: usize = 500;
+
+/// Variables of a host: all are in memory.
+pub const ENVIRONMENT_MAX: usize = 1000;
+
+/// Bytes of a host's variable: URLs, addresses and small lists fit.
+pub const ENVIRONMENT_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes of a secret: keys and certificates fit.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 

@@ -43,6 +43,7 @@ mod sandbox;
 mod scale;
 mod secrets;
 mod signatures;
+mod steps;
 mod store;
 mod swap;
 mod upgrade;

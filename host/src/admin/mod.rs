@@ -5,6 +5,7 @@
 mod approve;
 mod audit;
 mod canary;
+mod environment;
 mod grants;
 mod history;
 mod install;
@@ -14,6 +15,7 @@ mod queues;
 mod remove;
 mod runs;
 mod secrets;
+mod steps;
 mod upgrade;
 mod vendors;
 mod workflows;
@@ -28,6 +30,7 @@ pub use install::{InstallError, Installed, Options, RefusedFile, Source};
 pub use queues::Queue;
 pub use remove::{PluginVersion, Removable, RemoveError};
 pub use runs::{StartRun, Which};
+pub use steps::{Given, Visible};
 pub use upgrade::{Move, UpgradePlan, Verdict};
 pub use workflows::{DraftSaved, Published};
 

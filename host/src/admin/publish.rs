@@ -19,7 +19,7 @@ const DELIVERED: [&str; 2] = ["http", "callable"];
 const NOT_IN_SYNCHRONOUS: [&str; 3] = ["timer", "signal", "task"];
 
 /// A plugin that carries out a type, and the type's name within it.
-type Found = (Arc<Plugin>, String);
+pub(super) type Found = (Arc<Plugin>, String);
 
 /// Which plugins carry out the types of a definition.
 #[derive(Clone, Copy)]
@@ -38,6 +38,7 @@ struct Surroundings {
     /// The members of the context, where its schema names them all.
     context: Option<HashSet<String>>,
     secrets: HashSet<String>,
+    environment: HashSet<String>,
 }
 
 /// Which steps a step sees.
@@ -131,7 +132,7 @@ impl Admin {
         }
     }
 
-    fn find(&self, kind: Kind, type_name: &str, choice: Choice<'_>, held: &[Held]) -> Result<Found, Problem> {
+    pub(super) fn find(&self, kind: Kind, type_name: &str, choice: Choice<'_>, held: &[Held]) -> Result<Found, Problem> {
         let wrong = |error: String| Problem::new("", error);
         let reference: TypeRef = type_name.parse().map_err(|error: crate::workflow::TypeRefError| wrong(error.to_string()))?;
         let plugin = match choice {
@@ -171,7 +172,7 @@ impl Admin {
         if instead.has(kind, name) { Ok(instead.clone()) } else { Err(gone()) }
     }
 
-    async fn check_config(
+    pub(super) async fn check_config(
         &self,
         kind: Kind,
         plugin: &Plugin,
@@ -220,11 +221,13 @@ impl Admin {
                 Some(members.keys().cloned().collect())
             });
         let secrets = self.read(crate::store::Store::secrets).await?;
-        Ok(Surroundings { context, secrets: secrets.into_iter().map(|secret| secret.name.into()).collect() })
+        let secrets = secrets.into_iter().map(|secret| secret.name.into()).collect();
+        let environment = self.environment().await?.into_iter().map(|(name, _)| name).collect();
+        Ok(Surroundings { context, secrets, environment })
     }
 }
 
-fn pin(plugin: &Plugin, name: String) -> Pin {
+pub(super) fn pin(plugin: &Plugin, name: String) -> Pin {
     let description = &plugin.description;
     Pin { plugin: description.name.clone(), version: description.version.clone(), digest: plugin.digest, name }
 }
@@ -232,8 +235,9 @@ fn pin(plugin: &Plugin, name: String) -> Pin {
 fn check_trigger_variables(config: &Value, surroundings: &Surroundings, problems: &mut Vec<Problem>) {
     each_variable(config, "/trigger/config", problems, |_, variable| match &variable.root {
         Root::Secret(name) => surroundings.secret(name),
+        Root::Env(name) => surroundings.variable(name, variable),
         Root::System(_) => None,
-        _ => Some("a trigger has no run yet: it can use $secrets and $system".into()),
+        _ => Some("a trigger has no run yet: it can use $secrets, $env and $system".into()),
     });
 }
 
@@ -295,6 +299,7 @@ impl Sight {
                 (!known.contains(member)).then(|| format!("the trigger gives {}, and no `{member}`", names.join(", ")))
             }
             Root::Secret(name) => surroundings.secret(name),
+            Root::Env(name) => surroundings.variable(name, variable),
             Root::Step(_) | Root::Scope(_) | Root::System(_) => None,
         }
     }
@@ -303,6 +308,12 @@ impl Sight {
 impl Surroundings {
     fn secret(&self, name: &str) -> Option<String> {
         (!self.secrets.contains(name)).then(|| format!("there is no secret `{name}`: set it with `weft secret set {name}`"))
+    }
+
+    /// One that is not there is no problem for a variable with a default.
+    fn variable(&self, name: &str, variable: &Variable) -> Option<String> {
+        (!self.environment.contains(name) && variable.default().is_none())
+            .then(|| format!("there is no variable `{name}`: set it with `weft env set {name} VALUE`, or give a default"))
     }
 }
 

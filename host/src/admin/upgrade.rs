@@ -274,7 +274,7 @@ impl Admin {
                 let (kind, type_name) = match &variable.root {
                     Root::Context => (Kind::Trigger, definition.trigger.r#type.as_str()),
                     Root::Step(key) | Root::Scope(key) => (Kind::Node, steps.get(key.as_str())?.r#type.as_str()),
-                    Root::System(_) | Root::Secret(_) => return None,
+                    Root::System(_) | Root::Env(_) | Root::Secret(_) => return None,
                 };
                 let (old, name) = before(kind, type_name)?;
                 let is_gone = gives(&old, &variable.root, &name, &path) == Some(true)
@@ -296,7 +296,7 @@ fn gives(plugin: &Plugin, root: &Root, name: &str, path: &[&str]) -> Option<bool
             let scopes = plugin.node(name)?.branches.iter().filter_map(|branch| branch.scope_schema.as_ref());
             scopes.filter_map(|schema| names_path(schema, path)).reduce(|one, other| one || other)
         }
-        Root::System(_) | Root::Secret(_) => None,
+        Root::System(_) | Root::Env(_) | Root::Secret(_) => None,
     }
 }
 

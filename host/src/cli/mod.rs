@@ -2,12 +2,14 @@
 
 mod audit;
 mod client;
+mod env;
 mod plugin;
 mod print;
 mod queue;
 mod run;
 mod secret;
 mod serve;
+mod step;
 mod store;
 mod vendor;
 mod workflow;
@@ -43,6 +45,9 @@ enum Verb {
     /// Look at runs, start them, stop them, bring them what they wait for.
     #[command(subcommand)]
     Run(run::Run),
+    /// Try single steps of a draft.
+    #[command(subcommand)]
+    Step(step::Step),
     /// Set how job queues are treated.
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -55,6 +60,9 @@ enum Verb {
     /// Set secrets; nothing shows them again.
     #[command(subcommand)]
     Secret(secret::Secret),
+    /// Set variables of the host: `{{$env.NAME}}`.
+    #[command(subcommand)]
+    Env(env::Env),
     /// See what was changed and by whom, and whether that record is whole.
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -128,6 +136,8 @@ pub fn main() -> ExitCode {
         Verb::Plugin(verb) => with_client(&target, json, |client| async move { plugin::run(verb, &client).await }),
         Verb::Vendor(verb) => with_client(&target, json, |client| async move { vendor::run(verb, &client).await }),
         Verb::Audit(verb) => with_client(&target, json, |client| async move { audit::run(verb, &client).await }),
+        Verb::Step(verb) => with_client(&target, json, |client| async move { step::run(verb, &client).await }),
+        Verb::Env(verb) => with_client(&target, json, |client| async move { env::run(verb, &client).await }),
         Verb::Secret(verb) => with_client(&target, json, |client| async move { secret::run(verb, &client).await }),
     };
     let (code, text) = match result {

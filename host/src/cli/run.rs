@@ -256,7 +256,7 @@ async fn list(client: &Client, filters: &[(&str, Option<String>)], limit: usize)
     Ok(())
 }
 
-fn show(client: &Client, run: &Value) -> Result<(), Failure> {
+pub(super) fn show(client: &Client, run: &Value) -> Result<(), Failure> {
     if client.json {
         print::json(run);
         return Ok(());

@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
 use clap::Args;
+use jiff::tz::TimeZone;
 
 use super::Failure;
 use crate::admin::{Admin, Janitor, Keep, Rules, Source};
 use crate::capability::{self, HttpClient, Vault};
-use crate::executor::{Executor, Parts, StoredPrograms, SystemClock};
+use crate::executor::{Environment, Executor, Parts, StoredPrograms, SystemClock};
 use crate::http::{AdminToken, App, Server};
 use crate::limits::COMPILE_SECONDS_DEFAULT;
 use crate::plugin::{Cache, Compiler, Engine, Factory, OWN_PROGRAM, Registry};
@@ -30,6 +31,9 @@ pub(super) struct Serve {
     /// Where the host is reached from outside. By default the address that it listens at.
     #[arg(long, env = "WEFT_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
+    /// The time zone in which days begin and end (`$system.dateRange`), such as `Europe/Berlin`. By default the system's.
+    #[arg(long, env = "WEFT_TIME_ZONE", value_name = "NAME")]
+    time_zone: Option<String>,
     /// The folder whose `.wasm` files are installed while the host runs. By default `plugins` in the data folder.
     #[arg(long, env = "WEFT_PLUGINS", value_name = "DIR")]
     plugins: Option<PathBuf>,
@@ -73,7 +77,11 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     std::fs::create_dir_all(&serve.data).with_context(|| format!("cannot make {}", serve.data.display()))?;
     let public_url = serve.public_url.unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
     let rules = Rules { signed_only: serve.require_signed };
-    let (admin, store) = start(&serve.data, public_url, rules, serve.compile_seconds).await?;
+    let zone = match &serve.time_zone {
+        Some(name) => TimeZone::get(name).with_context(|| format!("--time-zone {name}"))?,
+        None => TimeZone::try_system().unwrap_or(TimeZone::UTC),
+    };
+    let (admin, store) = start(&serve.data, public_url, rules, serve.compile_seconds, zone).await?;
     store.keep_free(serve.min_free_bytes);
     let token = AdminToken::open(&serve.data).context("the admin token")?;
     let workflows = admin.listen().await?;
@@ -103,7 +111,13 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
 }
 
 /// Everything but the outside.
-async fn start(data: &Path, public_url: String, rules: Rules, compile_seconds: u32) -> anyhow::Result<(Arc<Admin>, Store)> {
+async fn start(
+    data: &Path,
+    public_url: String,
+    rules: Rules,
+    compile_seconds: u32,
+    zone: TimeZone,
+) -> anyhow::Result<(Arc<Admin>, Store)> {
     let store = {
         let data = data.to_owned();
         // What is in memory and what is on disk may differ after a failed write, so nothing may go on from there.
@@ -126,8 +140,10 @@ async fn start(data: &Path, public_url: String, rules: Rules, compile_seconds: u
         vault: vault.clone(),
         outbound: Arc::new(HttpClient::new().context("the system's certificates")?),
         clock: Arc::new(SystemClock),
+        environment: Arc::new(Environment::new(zone)),
     });
     let admin = Arc::new(Admin::new(store.clone(), vault, Triggers::new(executor, registry, public_url), rules));
+    admin.use_environment().await?;
     admin.restore_plugins().await?;
     for (name, bytes) in crate::built_in::PLUGINS {
         admin.install(bytes.to_vec(), Source::BuiltIn).await.with_context(|| format!("the built-in plugin {name}"))?;

@@ -68,7 +68,7 @@ impl Executor {
         let (config, secrets, is_first) = match &activation.config {
             Some((config, secrets)) => (Ok(config.clone()), secrets.clone(), false),
             None => {
-                let scope = ConfigScope::of_step(program, state, id, &*self.clock, at_ms);
+                let scope = ConfigScope::of_step(self, program, state, id, at_ms);
                 let config = step.config.render(&scope, CONFIG_BYTES_MAX);
                 (config.map_err(|error| Failure::error("too-large", error.to_string())), scope.into_tokens(), true)
             }
@@ -100,7 +100,7 @@ impl Executor {
             more: None,
         };
         // Making a snapshot costs, and few components look at their run.
-        let snapshot = || Arc::new(Snapshot::of(program.clone(), state, id, activation.step, at_ms)) as _;
+        let snapshot = || Arc::new(Snapshot::of(self, program.clone(), state, id, activation.step, at_ms)) as _;
         let context = CallContext {
             plugin: binding.plugin.clone(),
             workflow: Some(program.plan.workflow.clone()),

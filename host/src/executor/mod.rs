@@ -11,6 +11,7 @@ mod clock;
 mod commit;
 mod components;
 mod drive;
+mod environment;
 mod flights;
 mod live;
 mod program;
@@ -34,6 +35,7 @@ pub use child::{Called, Callee};
 pub use clock::{Clock, SystemClock, rfc3339};
 pub(crate) use commit::staged_changes;
 pub use components::{Components, NodeAnswer, NodeCall};
+pub use environment::Environment;
 pub use program::{NodeBinding, Program, ProgramError, TriggerBinding};
 pub use programs::{Programs, StoredPrograms};
 pub use replay::{Difference, Replayed, Took};
@@ -61,6 +63,7 @@ pub struct Executor {
     vault: Arc<dyn SecretSource>,
     outbound: Arc<dyn Outbound>,
     clock: Arc<dyn Clock>,
+    environment: Arc<Environment>,
     /// What a start by name goes through; set once, since it needs the executor itself.
     callee: OnceLock<Arc<dyn Callee>>,
     live: LiveRuns,
@@ -87,6 +90,8 @@ pub struct Parts {
     pub outbound: Arc<dyn Outbound>,
     /// Time and random numbers.
     pub clock: Arc<dyn Clock>,
+    /// What belongs to the host itself.
+    pub environment: Arc<Environment>,
 }
 
 /// How a run came out.
@@ -154,7 +159,7 @@ impl From<ProgramError> for Error {
 impl Executor {
     /// An executor without runs.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let Parts { components, programs, store, vault, outbound, clock } = parts;
+        let Parts { components, programs, store, vault, outbound, clock, environment } = parts;
         Arc::new(Self {
             components,
             programs,
@@ -162,6 +167,7 @@ impl Executor {
             vault,
             outbound,
             clock,
+            environment,
             callee: OnceLock::new(),
             live: LiveRuns::default(),
             scheduler: Scheduler::new(),
@@ -181,6 +187,11 @@ impl Executor {
     /// The time and the random numbers of this host.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
+    }
+
+    /// The variables and the time zone of this host.
+    pub fn environment(&self) -> &Arc<Environment> {
+        &self.environment
     }
 
     /// How runs end of workflows that have a revision on trial.

@@ -237,7 +237,7 @@ impl Executor {
         };
         let recorded = called.recorded.as_deref().cloned().unwrap_or_default();
         let answers = Arc::new(Answers { recorded: Mutex::new(recorded), unmet: Mutex::default() });
-        let scope = || Arc::new(Snapshot::of(program.clone(), state, id, activation.step, called.at_ms)) as _;
+        let scope = || Arc::new(Snapshot::of(self, program.clone(), state, id, activation.step, called.at_ms)) as _;
         let context = CallContext {
             plugin: bound.plugin.clone(),
             workflow: Some(program.plan.workflow.clone()),

@@ -6,16 +6,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Clock;
-use super::clock::rfc3339;
 use super::program::Program;
+use super::{Environment, Executor};
 use crate::run::{ActivationId, SecretUse, State};
-use crate::workflow::{Json, Key, Root, Scope, StepId, System};
+use crate::workflow::{Json, Key, Root, Scope, StepId};
 
 /// What a config sees while it is filled in: the run as it is, and tokens in the place of secrets.
 pub(crate) struct ConfigScope<'a> {
     run: Option<(&'a Program, &'a State, ActivationId)>,
-    clock: &'a dyn Clock,
+    executor: &'a Executor,
     now_ms: u64,
     tokens: RefCell<Vec<SecretUse>>,
 }
@@ -23,18 +22,18 @@ pub(crate) struct ConfigScope<'a> {
 impl<'a> ConfigScope<'a> {
     /// For a step of a run.
     pub(super) fn of_step(
+        executor: &'a Executor,
         program: &'a Program,
         state: &'a State,
         activation: ActivationId,
-        clock: &'a dyn Clock,
         now_ms: u64,
     ) -> Self {
-        Self { run: Some((program, state, activation)), clock, now_ms, tokens: RefCell::default() }
+        Self { run: Some((program, state, activation)), executor, now_ms, tokens: RefCell::default() }
     }
 
     /// For a trigger, which has no run yet.
-    pub(crate) fn of_trigger(clock: &'a dyn Clock, now_ms: u64) -> Self {
-        Self { run: None, clock, now_ms, tokens: RefCell::default() }
+    pub(crate) fn of_trigger(executor: &'a Executor, now_ms: u64) -> Self {
+        Self { run: None, executor, now_ms, tokens: RefCell::default() }
     }
 
     /// The tokens that were given out.
@@ -48,7 +47,7 @@ impl<'a> ConfigScope<'a> {
         let token: Box<str> = match tokens.iter().find(|used| &*used.name == name) {
             Some(used) => used.token.clone(),
             None => {
-                let token: Box<str> = format!("weft-secret-{}", hex::encode(self.clock.random())).into();
+                let token: Box<str> = format!("weft-secret-{}", hex::encode(self.executor.clock.random())).into();
                 tokens.push(SecretUse { token: token.clone(), name: name.into() });
                 token
             }
@@ -61,7 +60,7 @@ impl Scope for ConfigScope<'_> {
     fn get(&self, root: &Root) -> Option<Json> {
         match (root, self.run) {
             (Root::Secret(name), _) => Some(self.token(name)),
-            (Root::System(name), _) => Some(system(*name, self.now_ms)),
+            (Root::System(_) | Root::Env(_), _) => self.executor.environment.get(root, self.now_ms),
             (_, None) => None,
             (Root::Context, Some((_, state, _))) => Some(state.context().clone()),
             (Root::Step(key), Some((program, state, activation))) => {
@@ -81,17 +80,26 @@ pub(super) struct Snapshot {
     results: BTreeMap<StepId, Json>,
     scopes: Vec<(StepId, Json)>,
     step: StepId,
+    environment: Arc<Environment>,
     now_ms: u64,
 }
 
 impl Snapshot {
-    pub(super) fn of(program: Arc<Program>, state: &State, activation: ActivationId, step: StepId, now_ms: u64) -> Self {
+    pub(super) fn of(
+        executor: &Executor,
+        program: Arc<Program>,
+        state: &State,
+        activation: ActivationId,
+        step: StepId,
+        now_ms: u64,
+    ) -> Self {
         Self {
             context: state.context().clone(),
             results: state.results(activation),
             scopes: state.scopes(activation),
             program,
             step,
+            environment: executor.environment.clone(),
             now_ms,
         }
     }
@@ -106,7 +114,7 @@ impl Scope for Snapshot {
                 let step = self.program.plan.find(key.as_str())?;
                 self.scopes.iter().find(|(owner, _)| *owner == step).map(|(_, scope)| scope.clone())
             }
-            Root::System(name) => Some(system(*name, self.now_ms)),
+            Root::System(_) | Root::Env(_) => self.environment.get(root, self.now_ms),
             Root::Secret(_) => None,
         }
     }
@@ -120,11 +128,4 @@ impl Scope for Snapshot {
         let (own, other) = (self.program.node(self.step), self.program.node(target));
         self.results.contains_key(&target) && own.digest == other.digest && own.name == other.name
     }
-}
-
-fn system(name: System, now_ms: u64) -> Json {
-    Json::from(match name {
-        System::Now => Value::from(rfc3339(now_ms)),
-        System::Epoch => Value::from(now_ms),
-    })
 }

@@ -58,6 +58,8 @@ impl Scope for CaseScope {
             Root::Scope(key) => self.scopes.get(key.as_str()).cloned().map(Json::from),
             Root::System(System::Now) => Some(Json::from(Value::from(rfc3339(self.now_ms)))),
             Root::System(System::Epoch) => Some(Json::from(Value::from(self.now_ms))),
+            // What belongs to a host: a case has none.
+            Root::System(_) | Root::Env(_) => None,
             Root::Secret(name) => Some(self.token(name)),
         }
     }

@@ -78,6 +78,8 @@ pub enum What {
     TrialBegun,
     TrialEnded,
     QueueSet,
+    EnvironmentSet,
+    EnvironmentRemoved,
 }
 
 /// An entry as it is kept.

@@ -371,7 +371,7 @@ impl Store {
         self.put_named(keys::QUEUE_RECORDS, name.as_str(), record, entry).await
     }
 
-    fn named<T: DeserializeOwned>(&self, kind: &[u8]) -> Result<Vec<(String, T)>, Error> {
+    pub(super) fn named<T: DeserializeOwned>(&self, kind: &[u8]) -> Result<Vec<(String, T)>, Error> {
         let pairs = self.scan(kind, None, Order::Ascending, usize::MAX)?;
         let read = |(key, bytes): &(Vec<u8>, bytes::Bytes)| {
             Ok((String::from_utf8_lossy(&key[kind.len()..]).into_owned(), decode(bytes)?))
@@ -379,7 +379,13 @@ impl Store {
         pairs.iter().map(read).collect()
     }
 
-    async fn put_named<T: Serialize>(&self, kind: &[u8], name: &str, value: &T, entry: &AuditEntry) -> Result<(), Error> {
+    pub(super) async fn put_named<T: Serialize>(
+        &self,
+        kind: &[u8],
+        name: &str,
+        value: &T,
+        entry: &AuditEntry,
+    ) -> Result<(), Error> {
         let key = [kind, name.as_bytes()].concat();
         let old = self.read_raw(&key)?.map(|(raw, _)| raw);
         let mut batch = Batch::default();

@@ -41,9 +41,10 @@ use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 31] = [
+pub(super) const KINDS: [(u8, &str); 32] = [
     (b'A', "audit entries"),
     (b'D', "drafts of runs"),
+    (b'E', "variables"),
     (b'G', "grants"),
     (b'N', "totals"),
     (b'Q', "queues"),
@@ -93,6 +94,7 @@ pub(super) const KEPT_SIGNALS: &[u8] = b"h";
 pub(super) const COMMITS: &[u8] = b"l";
 pub(super) const DEDUP_ENDS: &[u8] = b"f";
 pub(super) const PLUGINS: &[u8] = b"p";
+pub(super) const ENVIRONMENT: &[u8] = b"E";
 pub(super) const GRANTS: &[u8] = b"G";
 pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
 pub(super) const SECRETS: &[u8] = b"s";

@@ -8,6 +8,7 @@ mod audit;
 mod blobs;
 pub mod care;
 mod catalog;
+mod environment;
 mod folder;
 mod history;
 mod keys;

@@ -105,7 +105,7 @@ impl Triggers {
     fn call(&self, program: &Program, runs_started: u32) -> Result<(triggers::Call, Vec<SecretUse>), Failure> {
         let clock = self.executor.clock();
         let now_ms = clock.now_ms();
-        let scope = ConfigScope::of_trigger(&**clock, now_ms);
+        let scope = ConfigScope::of_trigger(&self.executor, now_ms);
         let config = program.plan.trigger.render(&scope, CONFIG_BYTES_MAX);
         let config = config.map_err(|error| Failure::error("too-large", error.to_string()))?;
         let call = triggers::Call {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::json::Json;
 use super::name::Key;
+use super::range::DateRange;
 use super::template::{Slice, push_json_string};
 
 /// One `{{path}}` or `{{path:default}}`.
@@ -31,6 +32,8 @@ pub enum Root {
     Scope(Key),
     /// `$system.<name>`: a value that the host makes when it is asked.
     System(System),
+    /// `$env.<name>`: a variable of the host, as an operator set it.
+    Env(Box<str>),
     /// `$secrets.<name>`: never the secret itself, but a token that only this call can spend.
     Secret(Box<str>),
 }
@@ -42,6 +45,12 @@ pub enum System {
     Now,
     /// The time of the call in milliseconds since 1970.
     Epoch,
+    /// The number of this host in its cluster.
+    InstanceId,
+    /// An id that is greater than those before it, as text: it does not fit a JavaScript number.
+    SnowflakeId,
+    /// When a range of days begins, and the first moment after it, in the host's time zone: a list of both (RFC 3339 in UTC).
+    DateRange(DateRange),
 }
 
 /// What gives variables their values: a run at one moment.
@@ -91,7 +100,11 @@ impl Variable {
         if path.iter().any(|name| name.is_empty()) {
             return Err(format!("`{{{{{text}}}}}`: two dots side by side, or one at the end"));
         }
-        if matches!(root, Root::System(_) | Root::Secret(_)) && !path.is_empty() {
+        let is_whole = match root {
+            Root::System(System::DateRange(_)) | Root::Context | Root::Step(_) | Root::Scope(_) => false,
+            Root::System(_) | Root::Env(_) | Root::Secret(_) => true,
+        };
+        if is_whole && !path.is_empty() {
             return Err(format!("`{{{{{text}}}}}`: this has no members"));
         }
         if matches!(root, Root::Secret(_)) && default.is_some() {
@@ -105,6 +118,11 @@ impl Variable {
         self.path.iter().map(|name| &**name)
     }
 
+    /// The text that stands for it where there is no value.
+    pub fn default(&self) -> Option<&str> {
+        self.default.as_deref()
+    }
+
     fn parse_root<'a>(text: &str, segments: &mut impl Iterator<Item = &'a str>) -> Result<Root, String> {
         let fail = |what: &str| Err(format!("`{{{{{text}}}}}`: {what}"));
         let first = segments.next().unwrap_or_default();
@@ -114,8 +132,8 @@ impl Variable {
         let Some(name) = segments.next().filter(|name| !name.is_empty()) else {
             return match first {
                 "steps" | "jobsMapByNodeKey" | "scopes" => fail("the key of a step is missing"),
-                "system" | "secrets" => fail("a name is missing"),
-                _ => fail("there are $context, $steps, $scopes, $system and $secrets"),
+                "system" | "env" | "secrets" => fail("a name is missing"),
+                _ => fail("there are $context, $steps, $scopes, $system, $env and $secrets"),
             };
         };
         let key = || name.parse::<Key>().map_err(|error| format!("`{{{{{text}}}}}`: {error}"));
@@ -129,10 +147,17 @@ impl Variable {
             "system" => match name {
                 "now" => Ok(Root::System(System::Now)),
                 "epoch" => Ok(Root::System(System::Epoch)),
-                _ => fail("$system has `now` and `epoch`"),
+                "instanceId" => Ok(Root::System(System::InstanceId)),
+                "genSnowflakeId" => Ok(Root::System(System::SnowflakeId)),
+                "dateRange" => match segments.next().and_then(DateRange::named) {
+                    Some(range) => Ok(Root::System(System::DateRange(range))),
+                    None => fail(&format!("$system.dateRange has {}", DateRange::names().collect::<Vec<_>>().join(", "))),
+                },
+                _ => fail("$system has `now`, `epoch`, `dateRange.<name>`, `instanceId` and `genSnowflakeId`"),
             },
+            "env" => Ok(Root::Env(name.into())),
             "secrets" => Ok(Root::Secret(name.into())),
-            _ => fail("there are $context, $steps, $scopes, $system and $secrets"),
+            _ => fail("there are $context, $steps, $scopes, $system, $env and $secrets"),
         }
     }
 
@@ -354,6 +379,8 @@ mod tests {
         assert!(refuse("{{$nothing.a}}").contains("there are"));
         assert!(refuse("{{$context..a}}").contains("two dots"));
         assert!(refuse("{{$system.time}}").contains("`now`"));
+        assert!(refuse("{{$system.dateRange.someday}}").contains("thisWeek"));
+        assert!(refuse("{{$env.A.b}}").contains("no members"));
         assert!(refuse("x {{$secrets.}}").contains("name is missing"));
         let problems = Template::parse(&json!({"a/b": ["", "{{$x.y}}"]})).unwrap_err();
         assert_eq!(problems[0].pointer, "/a~1b/1");

@@ -196,7 +196,7 @@ fn pair<'a>(option: &str, text: &'a str) -> Result<(&'a str, &'a str), Failure> 
 }
 
 /// A value of the command line, or of the file that it names with `@`.
-fn value(option: &str, text: &str) -> Result<Value, Failure> {
+pub(in crate::cli) fn value(option: &str, text: &str) -> Result<Value, Failure> {
     let text = match text.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{option}: {file}: {error}")))?,
         None => text.to_owned(),

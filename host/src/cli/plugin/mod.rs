@@ -18,6 +18,8 @@ mod source;
 mod upgrade;
 mod watch;
 
+pub(super) use bench::value as given_value;
+
 use super::Failure;
 use super::client::{Client, segment};
 use super::print;

@@ -17,7 +17,8 @@ use super::scenario::{Action, SYNC, Scenario};
 use super::{Mistake, Told};
 use crate::digest::Digest;
 use crate::executor::{
-    ActOn, Begun, Clock, Executor, NodeBinding, Parts, Program, ProgramError, Programs, Start, TriggerBinding, Waiting,
+    ActOn, Begun, Clock, Environment, Executor, NodeBinding, Parts, Program, ProgramError, Programs, Start, TriggerBinding,
+    Waiting,
 };
 use crate::plugin::{HostPattern, SecretSource};
 use crate::run::{Arrival, Decision, Entry, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind};
@@ -328,6 +329,7 @@ impl Life {
             vault: Arc::new(NoSecrets),
             outbound: Arc::new(Servers { outside: self.outside.clone(), is_intended: Box::new(is_intended) }),
             clock: Arc::new(SimClock { base_ms: self.base_ms, began, outside: self.outside.clone() }),
+            environment: Arc::new(Environment::new(jiff::tz::TimeZone::UTC)),
         });
         let faults = &executor.faults;
         faults.skip_intents.store(self.mistake == Some(Mistake::SkipIntents), Ordering::Relaxed);

@@ -1,12 +1,14 @@
 //! `/api/v1`: what a token may do. Every route stands in [`routes`].
 
 mod audit;
+mod environment;
 mod events;
 mod held;
 mod plugins;
 mod queues;
 mod runs;
 mod secrets;
+mod steps;
 mod vendors;
 mod workflows;
 
@@ -75,6 +77,8 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::POST, "/workflows/{key}/restore", |call| Box::pin(workflows::restore(call)));
     add(Method::GET, "/workflows/{key}/diff", |call| Box::pin(workflows::diff(call)));
     add(Method::GET, "/workflows/{key}/export", |call| Box::pin(workflows::export(call)));
+    add(Method::GET, "/workflows/{key}/steps/{step}/variables", |call| Box::pin(steps::variables(call)));
+    add(Method::POST, "/workflows/{key}/steps/{step}/test", |call| Box::pin(steps::test(call)));
     add(Method::GET, "/runs", |call| Box::pin(runs::list(call)));
     add(Method::GET, "/runs/{id}", |call| Box::pin(runs::show(call)));
     add(Method::DELETE, "/runs/{id}", |call| Box::pin(runs::delete(call)));
@@ -108,6 +112,9 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::PUT, "/secrets/{name}", |call| Box::pin(secrets::set(call)));
     add(Method::PUT, "/secrets/{name}/hosts", |call| Box::pin(secrets::allow(call)));
     add(Method::DELETE, "/secrets/{name}", |call| Box::pin(secrets::remove(call)));
+    add(Method::GET, "/env", |call| Box::pin(environment::list(call)));
+    add(Method::PUT, "/env/{name}", |call| Box::pin(environment::set(call)));
+    add(Method::DELETE, "/env/{name}", |call| Box::pin(environment::remove(call)));
     add(Method::GET, "/audit", |call| Box::pin(audit::list(call)));
     add(Method::GET, "/audit/verify", |call| Box::pin(audit::verify(call)));
     let mut router = matchit::Router::new();

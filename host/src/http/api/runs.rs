@@ -123,7 +123,7 @@ pub(super) async fn start(call: Call) -> Result<Reply, Problem> {
 }
 
 /// A run that has just begun; it may have ended, and be gone.
-async fn begun(call: &Call, id: RunId) -> Result<Reply, Problem> {
+pub(super) async fn begun(call: &Call, id: RunId) -> Result<Reply, Problem> {
     match call.admin.run(id).await {
         Err(Error::NotFound { .. }) => Ok(json_reply(StatusCode::CREATED, &json!({ "id": id.to_string(), "is_deleted": true }))),
         found => whole(call, found?, StatusCode::CREATED),

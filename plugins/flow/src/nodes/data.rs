@@ -10,11 +10,17 @@ pub(crate) struct Data {
     fields: serde_json::Map<String, Value>,
 }
 
+/// The fields by name.
+#[derive(JsonSchema)]
+#[schemars(extend("x-weft-members-from" = "/fields"))]
+#[expect(dead_code, reason = "it is there for its schema")]
+struct Fields(serde_json::Map<String, Value>);
+
 impl Node for Data {
     const NAME: &str = "data";
 
     fn node_type() -> NodeType {
-        NodeType::of::<Self>().category("flow").result::<serde_json::Map<String, Value>>()
+        NodeType::of::<Self>().category("flow").result::<Fields>()
     }
 
     fn execute(self, _: &Call) -> Answer {

@@ -1,0 +1,191 @@
+//! What a document has inside, as its JSON Schema says: the variables that a person can pick.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// Something that a template can name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// What stands between the braces: `$steps.total.result.price`.
+    pub variable: String,
+    /// JSON types, `or` between them; `list of number`; `anything` where nothing is said.
+    pub r#type: String,
+    /// What it is, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+/// How deep a picker looks into documents.
+const DEPTH_MAX: usize = 6;
+
+/// A document and everything in it that its schema names, each with the way to it; at most `limit`. A member of a list's items is named as in
+/// a template: it gives a list. Where a schema says `x-weft-members-from` with a JSON Pointer (RFC 6901), the members are named by the config:
+/// the names of the object that stands there, or the `key`, `alias` or `name` of each element of the list.
+pub fn members(variable: &str, schema: Option<&Value>, config: &Value, limit: usize) -> Vec<Member> {
+    let nothing = Value::Bool(true);
+    let root = schema.unwrap_or(&nothing);
+    let mut walk = Walk { root, config, limit, found: Vec::new() };
+    walk.add(variable.to_owned(), root, false, DEPTH_MAX);
+    walk.found
+}
+
+struct Walk<'a> {
+    root: &'a Value,
+    config: &'a Value,
+    limit: usize,
+    found: Vec<Member>,
+}
+
+impl<'a> Walk<'a> {
+    fn add(&mut self, variable: String, schema: &'a Value, in_list: bool, depth: usize) {
+        if self.found.len() >= self.limit {
+            return;
+        }
+        let schema = self.resolved(schema);
+        let kind = self.words(schema);
+        let kind = if in_list { format!("list of {kind}") } else { kind };
+        let description = schema.get("description").or(schema.get("title")).and_then(Value::as_str).map(str::to_owned);
+        self.found.push(Member { variable: variable.clone(), r#type: kind, description });
+        if depth > 0 {
+            self.add_members(&variable, schema, in_list, depth - 1);
+        }
+    }
+
+    fn add_members(&mut self, variable: &str, schema: &'a Value, in_list: bool, depth: usize) {
+        let cases = ["anyOf", "oneOf", "allOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
+        for case in cases {
+            let case = self.resolved(case);
+            if depth > 0 {
+                self.add_members(variable, case, in_list, depth - 1);
+            }
+        }
+        let items = schema.get("items").map(|items| self.resolved(items));
+        if let Some(items) = items.filter(|_| depth > 0) {
+            self.add_members(variable, items, true, depth - 1);
+        }
+        for (name, member) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            if is_segment(name) {
+                self.add(format!("{variable}.{name}"), member, in_list, depth);
+            }
+        }
+        let values = schema.get("additionalProperties").filter(|values| values.is_object());
+        for name in self.named_by_config(schema) {
+            match values {
+                Some(values) => self.add(format!("{variable}.{name}"), values, in_list, depth),
+                None => self.found.push(Member {
+                    variable: format!("{variable}.{name}"),
+                    r#type: "anything".into(),
+                    description: None,
+                }),
+            }
+        }
+    }
+
+    fn named_by_config(&self, schema: &Value) -> Vec<String> {
+        let pointer = schema.get("x-weft-members-from").and_then(Value::as_str);
+        let names: Vec<String> = match pointer.and_then(|pointer| self.config.pointer(pointer)) {
+            Some(Value::Object(members)) => members.keys().cloned().collect(),
+            Some(Value::Array(items)) => {
+                let name = |item: &Value| {
+                    let named = ["alias", "key", "name"].iter().find_map(|member| item.get(member)?.as_str());
+                    named.or(item.as_str()).map(str::to_owned)
+                };
+                items.iter().filter_map(name).collect()
+            }
+            _ => Vec::new(),
+        };
+        names.into_iter().filter(|name| is_segment(name)).take(self.limit.saturating_sub(self.found.len())).collect()
+    }
+
+    /// Follows references within the schema.
+    fn resolved(&self, schema: &'a Value) -> &'a Value {
+        let mut schema = schema;
+        for _ in 0..DEPTH_MAX {
+            let reference = schema.get("$ref").and_then(Value::as_str).and_then(|to| to.strip_prefix('#'));
+            match reference.and_then(|pointer| self.root.pointer(pointer)) {
+                Some(found) => schema = found,
+                None => break,
+            }
+        }
+        schema
+    }
+
+    fn words(&self, schema: &'a Value) -> String {
+        let kinds: Vec<String> = match schema.get("type") {
+            Some(Value::String(kind)) => vec![kind.clone()],
+            Some(Value::Array(kinds)) => {
+                kinds.iter().filter_map(Value::as_str).filter(|kind| *kind != "null").map(str::to_owned).collect()
+            }
+            _ => {
+                let cases = ["anyOf", "oneOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
+                let mut words: Vec<String> =
+                    cases.filter_map(|case| Some(self.resolved(case).get("type")?.as_str()?.to_owned())).collect();
+                words.retain(|word| word != "null");
+                words.dedup();
+                words
+            }
+        };
+        let items = schema.get("items").map(|items| self.resolved(items));
+        let kinds = kinds.into_iter().map(|kind| match (kind.as_str(), items.and_then(|items| items.get("type")?.as_str())) {
+            ("array", Some(item)) => format!("list of {item}"),
+            ("array", None) => "list".into(),
+            _ => kind,
+        });
+        let words = kinds.collect::<Vec<_>>().join(" or ");
+        if words.is_empty() { "anything".into() } else { words }
+    }
+}
+
+/// Whether a name can stand in a template's path.
+fn is_segment(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_$@".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(schema: &Value, config: &Value) -> Vec<String> {
+        let found = members("$x", Some(schema), config, 20);
+        found.into_iter().map(|member| format!("{} {}", member.variable, member.r#type)).collect()
+    }
+
+    #[test]
+    fn members_are_named_as_in_templates() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "n": {"type": ["integer", "null"]},
+                "lines": {"type": "array", "items": {"$ref": "#/$defs/Line"}},
+                "a.b": {"type": "string"},
+            },
+            "$defs": {"Line": {"type": "object", "properties": {"price": {"type": "number"}, "tags": {"type": "array", "items": {"type": "string"}}}}},
+        });
+        let want = [
+            "$x object",
+            "$x.n integer",
+            "$x.lines list of object",
+            "$x.lines.price list of number",
+            "$x.lines.tags list of list of string",
+        ];
+        assert_eq!(names(&schema, &json!({})), want);
+    }
+
+    #[test]
+    fn a_config_can_name_the_members() {
+        let schema = json!({"type": "object", "x-weft-members-from": "/fields"});
+        assert_eq!(names(&schema, &json!({"fields": {"a": 1, "b c": 2}})), ["$x object", "$x.a anything"]);
+        assert_eq!(
+            names(&schema, &json!({"fields": [{"path": "q.w", "alias": "w"}, {"key": "k"}, "s"]}))[1..],
+            ["$x.w anything", "$x.k anything", "$x.s anything"]
+        );
+    }
+
+    #[test]
+    fn a_schema_that_holds_itself_comes_to_an_end() {
+        let schema = json!({"$ref": "#/$defs/Tree", "$defs": {"Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}, "right": {"$ref": "#/$defs/Tree"}}}}});
+        assert_eq!(names(&schema, &json!({})).len(), 20);
+    }
+}
