@@ -72,7 +72,7 @@ fn a_step_names_what_is_before_and_around_it() {
 #[test]
 fn one_step_is_tested_with_given_data() {
     let host = Host::start();
-    let fields = json!({"a": "{{$context.data.n}}", "b": "{{$steps.before.result.items.price}}", "c": "<{{$scopes.big.item}}{{$steps.none.result:-}}>"});
+    let fields = json!({"a": "{{$context.data.n}}", "b": "{{$steps.before.result.items.price}}", "c": "<{{$scopes.big.item}}{{$steps.before.result.none:-}}>"});
     let steps = json!([
         {"key": "before", "type": "data", "config": {"fields": {"items": [{"price": 1}]}}},
         {"key": "big", "type": "condition", "config": {"left": "{{$context.data.n}}", "operator": "gt", "right": 10}, "branches": {
@@ -98,7 +98,7 @@ fn one_step_is_tested_with_given_data() {
     let run = test(&host, "put", &json!({"config": {"fields": {"z": "{{$context}}"}}, "context": 5}));
     assert_eq!(run["steps"][0]["output"], json!({"z": 5}));
     let refused = host.api("POST", "/workflows/w/steps/put/test", br#"{"config": {"fields": 5}}"#);
-    refused.expect_problem(422, "invalid-definition");
+    refused.expect_problem(422, "invalid-workflow");
     host.api("POST", "/workflows/w/steps/put/test", br#"{"nothing": 5}"#).expect_problem(400, "invalid-request");
     let shown = host.cli(&["step", "test", "w", "big", "--context", "{data: {n: 3}}"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("succeeded"), "{shown:?}");
