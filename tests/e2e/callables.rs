@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::Host;
+use crate::flow::{flow, step};
+use crate::harness::{Host, eventually};
+use crate::server::Server;
 
 #[test]
 fn a_person_starts_a_run_and_what_is_given_is_checked() {
@@ -37,4 +39,119 @@ fn parameters_that_contradict_themselves_are_refused() {
     assert_eq!(publish(&parameters), ["/trigger/config/parameters/2/name"], "its schema comes first");
     let parameters = json!([{"name": "a", "type": "boolean", "default": "yes"}, {"name": "a"}]);
     assert_eq!(publish(&parameters), ["/trigger/config/parameters/0/default", "/trigger/config/parameters/1/name"]);
+}
+
+#[test]
+fn a_function_checks_its_arguments_and_returns_a_value() {
+    let host = Host::start();
+    host.apply_example("function");
+    host.apply_example("call-function");
+    let run = host.run_once("call-function", &json!({"first": "Ada", "last": "Lovelace"}));
+    assert_eq!(run["output"], "Good morning, Dr. Ada Lovelace!", "{run:#}");
+    let called = host.run(step(&run, "name")["runs"][0].as_str().unwrap());
+    assert_eq!(called["context"], json!({"first": "Ada", "last": "Lovelace", "title": "Dr. "}));
+    let run = host.run_once("call-function", &json!({"first": "Ada"}));
+    let failure = &step(&run, "name")["failure"];
+    assert_eq!((&run["status"], &failure["code"]), (&json!("error"), &json!("not-started")));
+    assert!(failure["message"].as_str().unwrap().contains("`last` is missing"), "{failure}");
+}
+
+/// CATALOGUE §14, check 13.
+#[test]
+fn the_last_output_of_a_workflow_that_is_called_is_its_result() {
+    let host = Host::with_lab();
+    host.apply_example("output");
+    host.apply_example("call-workflow");
+    let run = host.run_once("call-workflow", &json!({"sku": "A1", "tier": "none"}));
+    assert_eq!(
+        (&step(&run, "price")["output"], &run["output"]),
+        (&json!({"sku": "A1", "price": 100}), &json!({"price": 100})),
+        "{run:#}"
+    );
+    let run = host.run_once("call-workflow", &json!({"sku": "A1", "tier": "gold"}));
+    assert_eq!(step(&run, "price")["output"]["price"], 80, "the last one counts");
+    let call = |inner: serde_json::Value| {
+        host.apply(&flow("inner", &inner));
+        host.apply(&flow("outer", &json!([{"key": "call", "type": "call-workflow", "config": {"workflow": "inner"}}])));
+        host.run_once("outer", &json!({}))
+    };
+    let run = call(json!([{"key": "note", "type": "data", "config": {"fields": {"x": 1}}}]));
+    assert_eq!(
+        (&run["status"], &step(&run, "call")["output"]),
+        (&json!("succeeded"), &json!(null)),
+        "without an output it is null"
+    );
+    let run = call(
+        json!([{"key": "stop", "type": "condition", "config": {"mode": "reject", "left": 1, "operator": "equal", "right": 2}}]),
+    );
+    assert_eq!((&run["status"], &step(&run, "call")["failure"]["code"]), (&json!("failed"), &json!("condition-false")));
+    let run = call(json!([{"key": "stop", "type": "acme/lab/fail", "config": {"code": "out-of-stock"}}]));
+    assert_eq!((&run["status"], &step(&run, "call")["failure"]["code"]), (&json!("error"), &json!("out-of-stock")));
+    let run = call(json!([{"key": "stop", "type": "end", "config": {"status": "failed", "message": "no"}}]));
+    assert_eq!(run["status"], "failed");
+}
+
+/// CATALOGUE §14, check 13.
+#[test]
+fn workflows_that_call_each_other_are_stopped_by_the_stack_limit() {
+    let host = Host::start();
+    let call =
+        |key: &str, node: &str, target: &str| flow(key, &json!([{"key": "call", "type": node, "config": {"workflow": target}}]));
+    let mut ping = call("ping", "call-workflow", "pong");
+    ping["options"] = json!({"stack_limit": 3});
+    let mut pong = call("pong", "call-function", "ping");
+    pong["options"] = json!({"stack_limit": 3});
+    host.apply(&ping);
+    host.apply(&pong);
+    let run = host.run_once("ping", &json!({}));
+    assert_eq!((&run["status"], &step(&run, "call")["failure"]["code"]), (&json!("error"), &json!("stack-limit")), "{run:#}");
+    assert_eq!((host.all_runs("workflow=ping").len(), host.all_runs("workflow=pong").len()), (3, 3));
+    // Who does not wait is stopped as well.
+    host.apply(&call("again", "call-job", "again"));
+    let run = host.run_once("again", &json!({}));
+    assert_eq!(step(&run, "call")["failure"]["code"], "stack-limit");
+    assert_eq!(host.all_runs("workflow=again").len(), 1);
+}
+
+#[test]
+fn a_job_is_started_by_a_step_that_does_not_wait() {
+    let host = Host::start();
+    host.apply_example("job");
+    host.apply_example("call-job");
+    let run = host.run_once("call-job", &json!({"parts": 4}));
+    let job = step(&run, "rebuild")["output"]["run"].as_str().unwrap().to_owned();
+    assert_eq!(run["output"], format!("the index is rebuilt by run {job}"));
+    assert_eq!(host.ended(&job)["output"], json!({"parts": 4}));
+}
+
+/// A queue with one worker holds up its own jobs, and nobody else.
+#[test]
+fn jobs_of_one_queue_come_one_after_the_other_and_hold_up_no_other_run() {
+    let (host, server) = (Host::with_lab(), Server::start());
+    host.grant("acme/lab", &server.url);
+    server.hold(true);
+    let steps = json!([{"key": "work", "type": "acme/lab/send", "config": {"url": server.url}}]);
+    for key in ["heavy", "heavier"] {
+        let trigger = json!({"type": "job", "config": {"queue": "heavy"}});
+        host.apply(&json!({"weft": 1, "key": key, "trigger": trigger, "steps": steps}));
+    }
+    let set = host.cli(&["queue", "set", "heavy", "--concurrency", "1", "--priority", "5"]);
+    assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    let first = host.start_run("heavy", &json!({}));
+    eventually("it is at work", || server.came().len() == 1);
+    let second = host.start_run("heavier", &json!({}));
+    assert_eq!(host.run(&second)["status"], "queued");
+    host.apply_example("function");
+    host.apply_example("call-function");
+    let run = host.run_once("call-function", &json!({"first": "Ada", "last": "Lovelace"}));
+    assert_eq!(run["status"], "succeeded", "others are not held up");
+    assert_eq!((&host.run(&second)["status"], server.came().len()), (&json!("queued"), 1));
+    server.hold(false);
+    for id in [first, second] {
+        assert_eq!(host.ended(&id)["status"], "succeeded");
+    }
+    assert_eq!(server.came().len(), 2);
+    // Without a name the queue is the workflow's own.
+    host.apply(&json!({"weft": 1, "key": "own", "trigger": {"type": "job"}, "steps": []}));
+    assert_eq!(host.run_once("own", &json!({}))["queue"], "own");
 }

@@ -1,5 +1,7 @@
 //! Every file in `tests/workflows` can be published: each is the example of a type, and none rots.
 
+use serde_json::Value;
+
 use crate::harness::{Host, repository};
 
 /// What examples that are in no state to be published as they stand need first.
@@ -28,5 +30,20 @@ fn every_example_can_be_published_and_says_what_it_shows() {
             String::from_utf8_lossy(&said.stdout),
             String::from_utf8_lossy(&said.stderr)
         );
+    }
+}
+
+/// Types of built-in plugins have an example of their own.
+#[test]
+fn every_type_of_the_plugin_flow_has_an_example() {
+    let host = Host::start();
+    let plugins = host.get("/plugins");
+    let flow = plugins["items"].as_array().unwrap().iter().find(|plugin| plugin["name"] == "weft/flow").unwrap().clone();
+    let types: Vec<Value> = ["nodes", "triggers"].iter().flat_map(|kind| flow[kind].as_array().unwrap().clone()).collect();
+    for kind in types {
+        let name = kind.as_str().unwrap();
+        let file = repository().join(format!("tests/workflows/{name}.yaml"));
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        assert!(text.contains(&format!("type: {name}")), "{name}: its example does not use it");
     }
 }

@@ -11,18 +11,18 @@ fn example(host: &Host, name: &str, context: &Value) -> Value {
 }
 
 /// A workflow that is started by hand, with whatever context.
-fn flow(key: &str, steps: &Value) -> Value {
+pub(crate) fn flow(key: &str, steps: &Value) -> Value {
     json!({"weft": 1, "key": key, "trigger": {"type": "manual-start"}, "steps": steps})
 }
 
 /// How a step at a path stands in a run.
 #[track_caller]
-fn step<'a>(run: &'a Value, path: &str) -> &'a Value {
+pub(crate) fn step<'a>(run: &'a Value, path: &str) -> &'a Value {
     let steps = run["steps"].as_array().unwrap();
     steps.iter().find(|step| step["path"] == path).unwrap_or_else(|| panic!("no step {path} in {run:#}"))
 }
 
-fn has_step(run: &Value, path: &str) -> bool {
+pub(crate) fn has_step(run: &Value, path: &str) -> bool {
     run["steps"].as_array().unwrap().iter().any(|step| step["path"] == path)
 }
 

@@ -37,6 +37,20 @@ impl Failure {
     }
 }
 
+impl Status {
+    /// The word of the API and of workflows: `succeeded`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Error => "error",
+            Self::Aborted => "aborted",
+            Self::Canceled => "canceled",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
 impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         Self { transient: fault.transient, ..Self::new(&fault.code, fault.message) }

@@ -23,11 +23,11 @@ pub mod bindings;
 mod node;
 mod registry;
 mod schema;
-mod time;
 mod trigger;
 
 pub mod capability;
 pub mod prelude;
+pub mod time;
 
 pub use answer::{Problem, problem_response};
 pub use bindings::weft::plugin::types::{Failure, Fault, HttpRequest, HttpResponse, Pair, Status};

@@ -4,7 +4,7 @@ use weft_sdk::capability::variables;
 use weft_sdk::prelude::serde_json::Map;
 use weft_sdk::prelude::*;
 
-use super::unexpected;
+use super::{invalid, unexpected};
 use crate::condition::Condition;
 
 /// Carries out its branch for each item of a list, for each character of a text, or so many times, one round after the other.
@@ -219,7 +219,7 @@ impl Looped {
 fn rounds(number: &serde_json::Number) -> Result<u32, Failure> {
     let count = number.as_f64().unwrap_or(f64::NAN);
     if count.is_nan() || count < 0.0 {
-        return Err(Failure::new("invalid-config", format!("/target: {number} is no number of rounds: it is 0 or more")));
+        return Err(invalid("/target", &format!("{number} is no number of rounds: it is 0 or more")));
     }
     // Beyond the range of the type it becomes the largest number, which no limit allows.
     Ok(count.floor() as u32)

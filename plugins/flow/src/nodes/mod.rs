@@ -1,13 +1,46 @@
 //! The steps, one file each.
 
-pub(crate) mod condition;
-pub(crate) mod data;
-pub(crate) mod r#loop;
-pub(crate) mod switch;
+mod calls;
+mod condition;
+mod data;
+mod delay;
+mod end;
+mod r#loop;
+mod output;
+mod parallel;
+mod switch;
+mod variable;
+mod wait_signal;
+
+pub(crate) use calls::{CallFunction, CallJob, CallWorkflow};
+pub(crate) use condition::Decide;
+pub(crate) use data::Data;
+pub(crate) use delay::Delay;
+pub(crate) use end::End;
+pub(crate) use r#loop::Loop;
+pub(crate) use output::Output;
+pub(crate) use parallel::Parallel;
+pub(crate) use switch::Switch;
+pub(crate) use variable::Variable;
+pub(crate) use wait_signal::WaitSignal;
 
 use weft_sdk::prelude::*;
 
 /// A step hears of something that it does not wait for: the host's mistake, not the author's.
-pub(crate) fn unexpected(what: &str) -> Answer {
+fn unexpected(what: &str) -> Answer {
     Err(Failure::new("unexpected-event", format!("this step waits for {what} only")))
+}
+
+/// A variable gave what the step cannot use, at this place of its config.
+fn invalid(pointer: &str, what: &str) -> Failure {
+    Failure::new("invalid-config", format!("{pointer}: {what}"))
+}
+
+/// A value as text: a string as it is, nothing for null, all else as JSON.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
 }

@@ -13,6 +13,9 @@ mod triggers;
 
 weft_sdk::plugin! {
     name: "acme/flow",
-    nodes: [nodes::condition::Decide, nodes::switch::Switch, nodes::r#loop::Loop, nodes::data::Data],
+    nodes: [
+        nodes::Decide, nodes::Switch, nodes::Loop, nodes::Parallel, nodes::Delay, nodes::WaitSignal, nodes::End, nodes::Variable,
+        nodes::Data, nodes::Output, nodes::CallWorkflow, nodes::CallFunction, nodes::CallJob,
+    ],
     triggers: [triggers::Function, triggers::Job, triggers::ManualStart],
 }

@@ -1,0 +1,120 @@
+//! `call-workflow`, `call-function`, `call-job`: runs of other workflows.
+
+use weft_sdk::capability::workflows;
+use weft_sdk::prelude::*;
+
+use super::unexpected;
+
+/// Runs another workflow and waits for its end. The result is what that run gave as its output, null if it gave none; if it fails, so does
+/// the step, with the same status.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallWorkflow {
+    /// The key of the workflow. It may be paused.
+    #[schemars(extend("x-weft-workflow" = true))]
+    workflow: String,
+    /// What the run is given: its `$context`, or what its trigger makes that from.
+    #[serde(default)]
+    context: Value,
+}
+
+/// Calls a workflow that is a function, waits for its end, and gives what it returns.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallFunction {
+    /// The key of the workflow, whose trigger is `function`.
+    #[schemars(extend("x-weft-workflow" = true))]
+    workflow: String,
+    /// The arguments, by the names of the function's parameters.
+    #[serde(default)]
+    arguments: serde_json::Map<String, Value>,
+}
+
+/// Starts a workflow and does not wait for it: heavy work for a queue of its own.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CallJob {
+    /// The key of the workflow, whose trigger usually is `job`.
+    #[schemars(extend("x-weft-workflow" = true))]
+    workflow: String,
+    /// What the run is given: its `$context`, or what its trigger makes that from.
+    #[serde(default)]
+    context: Value,
+}
+
+/// The run that was started.
+#[derive(Serialize, JsonSchema)]
+struct Started {
+    /// Its id.
+    run: String,
+}
+
+impl Node for CallWorkflow {
+    const NAME: &str = "call-workflow";
+
+    fn node_type() -> NodeType {
+        waits_for_child(NodeType::of::<Self>())
+    }
+
+    fn execute(self, _: &Call) -> Answer {
+        Pending::with(Value::Null)?.wait_child("child", &self.workflow, self.context)?.answer()
+    }
+
+    fn resume(self, _: &Call, _: State, event: Event) -> Answer {
+        returned(event)
+    }
+}
+
+impl Node for CallFunction {
+    const NAME: &str = "call-function";
+
+    fn node_type() -> NodeType {
+        waits_for_child(NodeType::of::<Self>())
+    }
+
+    fn execute(self, _: &Call) -> Answer {
+        Pending::with(Value::Null)?.wait_child("child", &self.workflow, self.arguments)?.answer()
+    }
+
+    fn resume(self, _: &Call, _: State, event: Event) -> Answer {
+        returned(event)
+    }
+}
+
+impl Node for CallJob {
+    const NAME: &str = "call-job";
+
+    fn node_type() -> NodeType {
+        NodeType::of::<Self>()
+            .category("flow")
+            .result::<Started>()
+            .fails("not-found", NOT_FOUND, "/workflow")
+            .fails("stack-limit", STACK_LIMIT, "/workflow")
+            .fails("too-large", "The context is longer than one may be.", "/context")
+    }
+
+    fn execute(self, _: &Call) -> Answer {
+        done(Started { run: workflows::start(&self.workflow, &self.context.to_string())? })
+    }
+}
+
+const NOT_FOUND: &str = "There is no published workflow of this key.";
+const STACK_LIMIT: &str =
+    "The workflow stands too often in the chain of runs that started each other: see its option `stack_limit`.";
+
+fn waits_for_child(described: NodeType) -> NodeType {
+    let not_synchronous = "Somebody waits for this run, and the workflow that is called is not synchronous.";
+    described
+        .category("flow")
+        .waits(&["child"])
+        .fails("not-found", NOT_FOUND, "/workflow")
+        .fails("stack-limit", STACK_LIMIT, "/workflow")
+        .fails("not-synchronous", not_synchronous, "/workflow")
+        .fails("not-started", "The trigger of the workflow refuses what it is given; the message says why.", "/workflow")
+}
+
+/// What came of the run that was called; any failure of its own is handed on.
+fn returned(event: Event) -> Answer {
+    let Event::ChildEnded(ended) = event else { return unexpected("the run that it called") };
+    Ok(Outcome::Done(ended.output?))
+}

@@ -1,0 +1,78 @@
+//! `wait-signal`: waits for a message.
+
+use serde::Deserializer;
+use weft_sdk::prelude::*;
+
+use super::{invalid, text, unexpected};
+
+/// Waits for a message by its name, for this run or, with a key, for whichever run waits for both. The result is what the sender gave.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WaitSignal {
+    /// What the sender calls the message: `paid`.
+    #[schemars(length(min = 1, max = 256))]
+    name: String,
+    /// What tells runs apart, such as an order's number. Without it the message must be for this run.
+    #[serde(default, deserialize_with = "present")]
+    #[schemars(with = "Option<String>")]
+    key: Option<Value>,
+    /// How long it waits at most, in milliseconds; without it as long as the run may take.
+    #[schemars(range(min = 1, max = 15_552_000_000_u64))]
+    timeout_ms: Option<u64>,
+    /// What comes when no message came in time.
+    #[serde(default)]
+    on_timeout: OnTimeout,
+}
+
+/// What comes when no message came in time.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum OnTimeout {
+    /// The step fails.
+    #[default]
+    Fail,
+    /// The run goes on; the result is null.
+    Continue,
+}
+
+/// A variable that gives nothing is not the same as no key at all: it would be a message for this run only.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl Node for WaitSignal {
+    const NAME: &str = "wait-signal";
+
+    fn node_type() -> NodeType {
+        NodeType::of::<Self>()
+            .category("flow")
+            .waits(&["signal", "timer"])
+            .fails("no-signal", "No message came in time. Status `failed`.", "/timeout_ms")
+            .fails("invalid-config", "The variable in `key` gave no text and no number.", "/key")
+    }
+
+    fn execute(self, call: &Call) -> Answer {
+        let key = match &self.key {
+            None => None,
+            Some(key @ (Value::String(_) | Value::Number(_))) => Some(text(key)),
+            Some(other) => return Err(invalid("/key", &format!("{other} is no text and no number"))),
+        };
+        let pending = Pending::with(Value::Null)?.wait_signal("message", &self.name, key.as_deref());
+        match self.timeout_ms {
+            Some(timeout_ms) => pending.wait_until("late", call.now_ms() + timeout_ms).answer(),
+            None => pending.answer(),
+        }
+    }
+
+    fn resume(self, _: &Call, _: State, event: Event) -> Answer {
+        match (event, self.on_timeout) {
+            (Event::Signalled(signalled), _) => Ok(Outcome::Done(signalled.payload)),
+            (Event::Woke(_), OnTimeout::Continue) => done(Value::Null),
+            (Event::Woke(_), OnTimeout::Fail) => {
+                let message = format!("no message `{}` came in time", self.name);
+                Err(Failure::new("no-signal", message).status(Status::Failed))
+            }
+            _ => unexpected("its message"),
+        }
+    }
+}
