@@ -46,9 +46,9 @@ const EXCEPTIONS: [(&str, &str); 3] = [
     ("wasmtime_wasi_http::", "capability/wasi_http.rs"),
 ];
 
-/// Names of types that are also words of the contract (a kind of wait, a member of a run, an event of a feed): as those the host says
+/// Names of types that are also words of the contract or the API (a kind of wait, a member of a run, an event of a feed): as those the host says
 /// them.
-const SHARED_WORDS: [&str; 3] = ["end", "output", "request"];
+const SHARED_WORDS: [&str; 4] = ["end", "output", "request", "variable"];
 
 fn sources() -> Vec<(PathBuf, String)> {
     sources_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
