@@ -400,6 +400,18 @@ pub const ENVIRONMENT_MAX: usize = 1000;
 /// Bytes of a host's variable: URLs, addresses and small lists fit.
 pub const ENVIRONMENT_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes of the line that a step says of how far it is: it stands in one row of a screen.
+pub const PROGRESS_MESSAGE_BYTES_MAX: usize = 512;
+
+/// Steps of which is known how far they are: more than runs are carried out at one time, and a few each.
+pub const PROGRESS_KEPT_MAX: usize = 5_000;
+
+/// Milliseconds between two events of a feed that say how far one step is: people do not read faster.
+pub const PROGRESS_EVENT_MS: u64 = 200;
+
+/// Events that say how far steps are for which a follower may be late before it misses some.
+pub const PROGRESS_FOLLOWED_MAX: usize = 256;
+
 /// Bytes of a secret: keys and certificates fit.
 pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 

@@ -140,3 +140,34 @@ fn the_feed_of_a_run_that_is_not_kept_ends_with_it() {
     });
     assert!(String::from_utf8_lossy(&said.stdout).contains("ended, and was deleted"));
 }
+
+#[test]
+fn how_far_a_step_is_is_told_while_it_goes_on_and_kept_nowhere() {
+    let host = Host::start();
+    host.apply_example("job");
+    let context = json!({"context": {"parts": 500, "pause_ms": 30}});
+    let id = host.start_run("job", &context);
+    let far = |event: &Event| event.kind == "progress" && event.data["done"].as_u64() >= Some(5);
+    let events = follow(&host, &format!("/runs/{id}/events"), None, far);
+    let told = &events.last().unwrap().data;
+    assert_eq!((&told["step"], &told["total"], &told["run"]), (&json!("parts"), &json!(500), &json!(id)), "{told}");
+    // Those who look see it, and those who come later.
+    let run = host.run(&id);
+    let shown = &run["progress"][0];
+    assert!(shown["step"] == "parts" && shown["done"].as_u64() >= told["done"].as_u64(), "{shown}");
+    let said = String::from_utf8(host.cli(&["run", "show", &id]).stdout).unwrap();
+    assert!(said.contains("progress  parts ") && said.contains(" of 500"), "{said}");
+    let later = follow(&host, &format!("/runs/{id}/events"), Some("100000"), |event| event.kind == "progress");
+    assert_eq!(later.last().unwrap().data["step"], "parts");
+    // After a restart nobody knows, until it is said again.
+    let host = Host::start_in(host.kill(), &[]);
+    let far = |event: &Event| event.kind == "progress";
+    assert_eq!(follow(&host, &format!("/runs/{id}/events"), None, far).last().unwrap().data["total"], 500);
+    assert!(host.cli(&["run", "cancel", &id]).status.success());
+    let run = host.ended(&id);
+    assert_eq!((&run["status"], &run["progress"]), (&json!("aborted"), &json!(null)));
+    // The other follower is told to its end.
+    let short = host.start_run("job", &json!({"context": {"parts": 3, "pause_ms": 1}}));
+    let watched = String::from_utf8(host.cli(&["run", "watch", &short]).stdout).unwrap();
+    assert!(watched.contains("ended: succeeded"), "{watched}");
+}

@@ -35,7 +35,7 @@ const GRANTED: [(&str, &str); 8] = [
 ];
 
 /// Interfaces of the contract that this host does not offer yet: a component that imports one is refused.
-const NOT_OFFERED: [&str; 7] = ["progress", "records", "events", "files", "sql", "mail", "people"];
+const NOT_OFFERED: [&str; 6] = ["records", "events", "files", "sql", "mail", "people"];
 
 fn wit() -> Resolve {
     let mut resolve = Resolve::default();

@@ -132,6 +132,33 @@ fn a_loop_of_ten_thousand_rounds_takes_the_memory_of_one_of_a_thousand() {
 }
 
 #[test]
+fn a_loop_over_ten_thousand_items_takes_the_memory_of_one_over_a_thousand() {
+    let peak = |items: u32| {
+        let host = Host::start();
+        let steps = json!([
+            {"key": "each", "type": "loop", "config": {"target": "{{$context.items}}"}, "branches": {"do": [
+                {"key": "note", "type": "data", "config": {"fields": {"item": "{{$scopes.each.item.n}}"}}}]}},
+            {"key": "out", "type": "output", "config": {"value": "{{$steps.each.result}}"}}]);
+        host.apply(&json!({"weft": 1, "key": "loop", "trigger": {"type": "manual-start"}, "steps": steps}));
+        let list: Vec<Value> = (0..items).map(|n| json!({"n": n, "text": "an item of a list"})).collect();
+        let began = Instant::now();
+        let id = host.start_run("loop", &json!({"context": {"items": list}}));
+        eventually("it has ended", || host.get("/runs?status=succeeded")["items"][0]["id"] == id);
+        println!("{items} rounds took {} ms", began.elapsed().as_millis());
+        (kib(&host, "VmHWM"), host, id)
+    };
+    let (thousand, _, _) = peak(1_000);
+    let (ten_thousand, host, id) = peak(10_000);
+    println!("peak over 1,000 items {thousand} KiB, over 10,000 items {ten_thousand} KiB");
+    // The list itself is there as text and as values: some 5 MiB of ten thousand items.
+    assert!(ten_thousand < thousand + 32 * 1024, "{thousand} KiB, then {ten_thousand} KiB");
+    let run = host.run(&id);
+    assert_eq!((&run["output"], run["steps"].as_array().unwrap().len()), (&json!({"looped": 10_000, "done": true}), 10_002));
+    let last = run["steps"].as_array().unwrap().iter().find(|step| step["path"] == "each/9999/note").unwrap();
+    assert_eq!(last["output"], json!({"item": 9_999}));
+}
+
+#[test]
 fn a_payload_of_a_mebibyte_goes_through_and_comes_back() {
     let host = with_plugins();
     let echo = |waits: &Value| {

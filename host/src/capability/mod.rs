@@ -7,6 +7,7 @@ mod http;
 mod kv;
 mod log;
 mod outbound;
+mod progress;
 mod run;
 mod variables;
 mod vault;
@@ -27,6 +28,7 @@ pub use vault::{Vault, VaultError};
 pub fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     contract::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::progress::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::variables::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::crypto::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::run::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;

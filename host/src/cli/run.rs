@@ -224,6 +224,7 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
                     let about = [word("activation"), word("kind"), word("what")].into_iter().filter(|text| !text.is_empty());
                     println!("{}  {}{output}{failure}", word("at"), about.collect::<Vec<_>>().join(" "));
                 }
+                "progress" => println!("{}  {}", word("at"), progress(data)),
                 "end" if data["status"].is_null() => println!("ended, and was deleted"),
                 "end" => println!("ended: {}", word("status")),
                 _ => {}
@@ -231,6 +232,13 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
         })
         .await?;
     if has_ended { Ok(()) } else { Err(Failure::Refused("the host stopped before the run ended; watch it again".into())) }
+}
+
+/// How far a step is: `parts 3 of 10: rebuilding`.
+fn progress(said: &Value) -> String {
+    let of = said["total"].as_u64().map(|total| format!(" of {total}")).unwrap_or_default();
+    let message = said["message"].as_str().filter(|text| !text.is_empty()).map(|text| format!(": {text}")).unwrap_or_default();
+    format!("{} {}{of}{message}", print::text(said, "step"), said["done"])
 }
 
 async fn list(client: &Client, filters: &[(&str, Option<String>)], limit: usize) -> Result<(), Failure> {
@@ -280,6 +288,9 @@ pub(super) fn show(client: &Client, run: &Value) -> Result<(), Failure> {
     for held in run["held_up_by"].as_array().into_iter().flatten() {
         let [plugin, version, reason] = ["plugin", "version", "reason"].map(|member| print::text(held, member));
         println!("held up   by {plugin} {version}, which is in quarantine: {reason}");
+    }
+    for said in run["progress"].as_array().into_iter().flatten() {
+        println!("progress  {}", progress(said));
     }
     println!("context   {}", short(&run["context"]));
     if !run["output"].is_null() {

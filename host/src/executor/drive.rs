@@ -63,6 +63,7 @@ impl Running {
             Ok(Reached::Wait) => {}
             Ok(Reached::End(finished)) => {
                 self.executor.live.ended(run);
+                self.executor.progress.forget(run);
                 self.executor.forget_held_up(run);
                 self.executor.tallies.ended(&self.program.plan.workflow, self.program.plan.revision, finished.end.status);
                 if self.live.take_mail() {

@@ -16,6 +16,7 @@ mod flights;
 mod live;
 mod program;
 mod programs;
+mod progress;
 mod pump;
 mod replay;
 mod rerun;
@@ -38,6 +39,7 @@ pub use components::{Components, NodeAnswer, NodeCall};
 pub use environment::Environment;
 pub use program::{NodeBinding, Program, ProgramError, TriggerBinding};
 pub use programs::{Programs, StoredPrograms};
+pub use progress::Progress;
 pub use replay::{Difference, Replayed, Took};
 pub use rerun::RerunError;
 pub use scheduler::{Full, QueueLimits, job_queue};
@@ -52,6 +54,7 @@ use crate::run::{End, Failure, Response, RunId, State, Status};
 use crate::store::{self, CommitError, DedupKey, RunHead, RunStore};
 use crate::workflow::{Json, Key};
 use live::LiveRuns;
+use progress::ProgressBoard;
 use pump::Pump;
 use scheduler::Scheduler;
 
@@ -70,6 +73,7 @@ pub struct Executor {
     scheduler: Arc<Scheduler>,
     pump: Pump,
     tallies: Tallies,
+    progress: ProgressBoard,
     /// Dedup keys of runs that have begun and are not stored yet.
     reserved: Mutex<HashMap<(Key, DedupKey), RunId>>,
     #[cfg(test)]
@@ -173,6 +177,7 @@ impl Executor {
             scheduler: Scheduler::new(),
             pump: Pump::default(),
             tallies: Tallies::default(),
+            progress: ProgressBoard::new(),
             reserved: Mutex::default(),
             #[cfg(test)]
             faults: simulator::Faults::default(),
@@ -192,6 +197,16 @@ impl Executor {
     /// The variables and the time zone of this host.
     pub fn environment(&self) -> &Arc<Environment> {
         &self.environment
+    }
+
+    /// What the steps of a run that goes on say of how far they are.
+    pub fn progress_of(&self, run: RunId) -> Vec<Progress> {
+        self.progress.of(run)
+    }
+
+    /// What steps say of how far they are, from now on.
+    pub fn follow_progress(&self) -> tokio::sync::broadcast::Receiver<Progress> {
+        self.progress.follow()
     }
 
     /// How runs end of workflows that have a revision on trial.

@@ -9,6 +9,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 
 use super::Executor;
 use super::program::Program;
+use super::progress::Progress;
 use crate::digest::Digest;
 use crate::plugin::{Sender, Services};
 use crate::run::{
@@ -29,7 +30,10 @@ pub(super) struct StepServices {
     pub(super) executor: Arc<Executor>,
     pub(super) program: Arc<Program>,
     pub(super) stack: Arc<[Key]>,
+    pub(super) run: RunId,
     pub(super) activation: ActivationId,
+    /// The activation's path.
+    pub(super) path: Arc<str>,
     pub(super) attempt: u32,
     pub(super) at_ms: u64,
     pub(super) intents: mpsc::UnboundedSender<Intent>,
@@ -60,6 +64,12 @@ impl Services for StepServices {
             }
             given
         })
+    }
+
+    fn report(&self, done: u32, total: Option<u32>, message: &str) {
+        let at_ms = self.executor.clock.now_ms();
+        let (run, step) = (self.run, self.path.clone());
+        self.executor.progress.report(Progress { run, step, done, total, message: message.into(), at_ms });
     }
 }
 

@@ -7,6 +7,7 @@ wasmtime::component::bindgen!({
         /// What this host offers, and what it calls. A component that imports more is refused.
         world host {
             import weft:plugin/log@0.1.0;
+            import weft:plugin/progress@0.1.0;
             import weft:plugin/variables@0.1.0;
             import weft:plugin/crypto@0.1.0;
             import weft:plugin/run@0.1.0;

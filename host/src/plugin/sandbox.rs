@@ -139,6 +139,11 @@ pub trait Services: Send + Sync {
 
     /// Sends a request to a server outside, where that is granted. What the call is about to do is durable before.
     fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>>;
+
+    /// Says how far the step is, to whoever looks now. Where nobody can, it comes to nothing.
+    fn report(&self, done: u32, total: Option<u32>, message: &str) {
+        let _ = (done, total, message);
+    }
 }
 
 /// On whose behalf a request is sent.

@@ -29,6 +29,11 @@ pub mod log {
     }
 }
 
+/// How far a long step is, for whoever looks while it runs.
+pub mod progress {
+    pub use crate::bindings::weft::plugin::progress::report;
+}
+
 /// Small state of the plugin's own, by workflow: kept exactly once with the call.
 pub mod kv {
     pub use crate::bindings::weft::plugin::kv::{get, remove, set};

@@ -13,8 +13,8 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Call;
-use super::runs::summary;
-use crate::executor::{Executor, rfc3339};
+use super::runs::{progress_of, summary};
+use crate::executor::{Executor, Progress, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, header_text, stream_reply};
 use crate::http::server::Stopping;
@@ -41,12 +41,19 @@ impl Feed {
         self.write(format!("{id}event: {event}\ndata: {data}\n\n")).await
     }
 
+    async fn progress(&mut self, said: &Progress) -> Result<(), Gone> {
+        let mut data = progress_of(said);
+        data["run"] = said.run.to_string().into();
+        self.send(None, "progress", &data).await
+    }
+
     async fn write(&mut self, text: String) -> Result<(), Gone> {
         self.sender.send_data(text.into()).await.map_err(|_| Gone)
     }
 }
 
-/// `GET /runs/{id}/events` → events `entry` (an entry of the run's journal) and `run` (as in lists), from the first entry on, until
+/// `GET /runs/{id}/events` → events `entry` (an entry of the run's journal) and `run` (as in lists), from the first entry on, and `progress` (`{run, step,
+/// done, total, message, at}`; without an id, some are left out), until
 /// the run has ended (`end`, with its status; `null`: it was deleted when it ended). Ids count the run's commits; with `Last-Event-ID` only what came after that one.
 pub(super) async fn of_run(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
@@ -89,11 +96,14 @@ fn start(call: Call, follow: impl FnOnce(&mut Feed) -> Following<'_> + Send + 's
 }
 
 async fn follow_run(feed: &mut Feed, run: RunId, mut next: u64) -> Result<(), Gone> {
-    let mut commits = feed.store.follow();
+    let (mut commits, mut progress) = (feed.store.follow(), feed.executor.follow_progress());
     let executor = feed.executor.clone();
     // Of one that is not kept no commit tells.
     let mut ended = pin!(executor.wait_for_end(run));
     let mut has_ended = false;
+    for said in executor.progress_of(run) {
+        feed.progress(&said).await?;
+    }
     loop {
         while let Some(entries) = u32::try_from(next).ok().and_then(|number| feed.store.segment(run, number).ok().flatten()) {
             let (last, others) = match entries.split_last() {
@@ -127,6 +137,13 @@ async fn follow_run(feed: &mut Feed, run: RunId, mut next: u64) -> Result<(), Go
                     break;
                 }
                 () = tokio::time::sleep(Duration::from_millis(FEED_PING_MS)) => None,
+                said = progress.recv() => {
+                    // Whoever was too slow misses what is old by now.
+                    if let Some(said) = said.ok().filter(|said| said.run == run) {
+                        feed.progress(&said).await?;
+                    }
+                    continue;
+                }
                 commit = commits.recv() => Some(commit),
             } {
                 None => feed.write(": alive\n\n".into()).await?,

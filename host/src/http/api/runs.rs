@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Call, page};
 use crate::admin::{Error, StartRun, Which};
-use crate::executor::{ActOn, rfc3339};
+use crate::executor::{ActOn, Progress, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
 use crate::limits::{SIGNAL_NAME_BYTES_MAX, WAIT_MS_MAX};
@@ -48,7 +48,7 @@ fn time(call: &Call, name: &str) -> Result<Option<u64>, Problem> {
 }
 
 /// `GET /runs/{id}` → run with `context`, `output`, `arrivals` and `steps`, each with input, output, duration and log, and what it
-/// waits for. `held_up_by`: `[{plugin, version, reason}]`, plugins in quarantine that it would call.
+/// waits for. `progress`: `[{step, done, total, message, at}]`, what steps that go on say of how far they are. `held_up_by`: `[{plugin, version, reason}]`, plugins in quarantine that it would call.
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let run = call.admin.run(call.param("id")?).await?;
@@ -66,7 +66,20 @@ fn whole(call: &Call, (head, entries): (RunHead, Vec<Entry>), status: StatusCode
     if !held_up_by.is_empty() {
         shown["held_up_by"] = held_up_by.into();
     }
-    Ok(json_reply(status, &Shown { head: shown, told: view(head.id, &entries, &rfc3339) }))
+    let told = view(head.id, &entries, &rfc3339);
+    let is_over = |path: &str| told.steps.iter().any(|step| *step.path == *path && step.status.is_end());
+    let progress = call.admin.executor().progress_of(head.id);
+    let progress: Vec<Value> = progress.iter().filter(|said| !is_over(&said.step)).map(progress_of).collect();
+    if !progress.is_empty() && !head.status.is_end() {
+        shown["progress"] = progress.into();
+    }
+    Ok(json_reply(status, &Shown { head: shown, told }))
+}
+
+/// How far a step is.
+pub(super) fn progress_of(said: &Progress) -> Value {
+    let at = rfc3339(said.at_ms);
+    json!({ "step": said.step, "done": said.done, "total": said.total, "message": said.message, "at": at })
 }
 
 /// A run with what its journal tells. Documents of the run are written as they are, since one of them may be too deep to be read

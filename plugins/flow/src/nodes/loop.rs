@@ -1,6 +1,6 @@
 //! `loop`: one branch again and again.
 
-use weft_sdk::capability::variables;
+use weft_sdk::capability::{progress, variables};
 use weft_sdk::prelude::serde_json::Map;
 use weft_sdk::prelude::*;
 
@@ -169,7 +169,10 @@ impl Loop {
             }
             let stopped = self.condition_of(When::Before).map_or(Ok(None), |condition| condition.stops(&round))?;
             match stopped {
-                None => return Pending::with(index)?.start("do", &index.to_string(), round)?.answer(),
+                None => {
+                    progress::report(index, Some(round.length), "");
+                    return Pending::with(index)?.start("do", &index.to_string(), round)?.answer();
+                }
                 Some(OnFalse::Break) => return done(Looped::broken(index)),
                 Some(OnFalse::Skip) => index += 1,
             }

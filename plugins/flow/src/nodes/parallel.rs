@@ -1,5 +1,6 @@
 //! `parallel`: branches side by side.
 
+use weft_sdk::capability::progress;
 use weft_sdk::prelude::*;
 
 use super::unexpected;
@@ -85,7 +86,11 @@ impl Node for Parallel {
             (Mode::Any, Err(_)) if all_ended => {
                 Err(Failure::new("all-failed", "no branch succeeded").status(Status::Failed).output(&statuses))
             }
-            _ => Pending::with(statuses)?.answer(),
+            _ => {
+                let ended = statuses.iter().filter(|status| status.is_some()).count();
+                progress::report(ended as u32, u32::try_from(statuses.len()).ok(), "");
+                Pending::with(statuses)?.answer()
+            }
         }
     }
 }
