@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::flow::{flow, step};
-use crate::harness::{Host, eventually};
+use crate::harness::{Host, eventually, workflow};
 use crate::server::Server;
 
 #[test]
@@ -70,6 +70,13 @@ fn the_last_output_of_a_workflow_that_is_called_is_its_result() {
     );
     let run = host.run_once("call-workflow", &json!({"sku": "A1", "tier": "gold"}));
     assert_eq!(step(&run, "price")["output"]["price"], 80, "the last one counts");
+    // What its trigger refuses fails the step, which may go on.
+    let run = host.run_once("call-workflow", &json!({"sku": "A1", "tier": "silver"}));
+    assert_eq!(
+        (&step(&run, "price")["failure"]["code"], &run["output"]),
+        (&json!("not-started"), &json!({"price": 100})),
+        "{run:#}"
+    );
     let call = |inner: serde_json::Value| {
         host.apply(&flow("inner", &inner));
         host.apply(&flow("outer", &json!([{"key": "call", "type": "call-workflow", "config": {"workflow": "inner"}}])));
@@ -89,6 +96,31 @@ fn the_last_output_of_a_workflow_that_is_called_is_its_result() {
     assert_eq!((&run["status"], &step(&run, "call")["failure"]["code"]), (&json!("error"), &json!("out-of-stock")));
     let run = call(json!([{"key": "stop", "type": "end", "config": {"status": "failed", "message": "no"}}]));
     assert_eq!(run["status"], "failed");
+}
+
+#[test]
+fn a_caller_who_waits_for_an_answer_gets_what_a_function_returns() {
+    let host = Host::start();
+    host.apply_example("function");
+    let steps = json!([
+        {"key": "name", "type": "call-function", "config": {"workflow": "function", "arguments": "{{$context.data}}"}},
+        {"key": "answer", "type": "response", "config": {"body": {"name": "{{$steps.name.result}}"}}}]);
+    host.apply(&workflow("front", &json!({"mode": "sync"}), &steps));
+    assert_eq!(host.hook("front", br#"{"first": "Ada", "last": "Lovelace"}"#).json(), json!({"name": "Ada Lovelace"}));
+    assert_eq!(host.hook("front", b"{}").status, 500);
+    let run = host.newest_run();
+    assert!(
+        step(&run, "name")["failure"]["message"].as_str().unwrap().contains("`first` is missing; `last` is missing"),
+        "{run:#}"
+    );
+    // One that takes its time has steps that wait, and cannot be waited for there.
+    let nap = json!([{"key": "nap", "type": "delay", "config": {"duration": 1, "unit": "ms"}}]);
+    let slow = |mode: &str| json!({"weft": 1, "key": "function", "trigger": {"type": "function", "config": {"mode": mode}}, "steps": nap});
+    host.apply(&slow("async"));
+    assert_eq!(host.hook("front", b"{}").status, 500);
+    assert_eq!(step(&host.newest_run(), "name")["failure"]["code"], "not-synchronous");
+    host.api("PUT", "/workflows/function/draft", slow("sync").to_string().as_bytes());
+    host.api("POST", "/workflows/function/revisions", b"").expect_problem(422, "invalid-workflow");
 }
 
 /// CATALOGUE §14, check 13.

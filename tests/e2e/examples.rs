@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{Host, repository};
+use crate::harness::{Host, offline, repository, target};
 
 /// What examples that are in no state to be published as they stand need first.
 fn prepare(host: &Host, text: &str) {
@@ -46,4 +46,11 @@ fn every_type_of_the_plugin_flow_has_an_example() {
         let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         assert!(text.contains(&format!("type: {name}")), "{name}: its example does not use it");
     }
+}
+
+#[test]
+fn the_plugin_flow_endures_odd_inputs() {
+    let file = target().join("plugins/weft_flow.wasm");
+    let said = offline(&["plugin", "check", file.to_str().unwrap()]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
 }

@@ -76,6 +76,12 @@ fn branches_that_a_config_lists_have_keys_of_their_own() {
     let document = refused.json();
     let mut at: Vec<&str> = document["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     at.sort_unstable();
+    let listed = json!([{"key": "s", "type": "switch", "config": {"conditions": "{{$context.list}}"}},
+        {"key": "p", "type": "parallel", "config": {"branches": [{"key": "a"}]}}]);
+    host.api("PUT", "/workflows/bad/draft", flow("bad", &listed).to_string().as_bytes());
+    let document = host.api("POST", "/workflows/bad/revisions", b"").json();
+    let wrong: Vec<&str> = document["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
+    assert_eq!(wrong, ["/steps/0/config/conditions", "/steps/1/config/branches"]);
     let conditions = "/steps/0/config/conditions";
     assert_eq!(at, [format!("{conditions}/1/key"), format!("{conditions}/2/key"), format!("{conditions}/3")]);
 }

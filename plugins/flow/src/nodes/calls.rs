@@ -3,7 +3,7 @@
 use weft_sdk::capability::workflows;
 use weft_sdk::prelude::*;
 
-use super::unexpected;
+use super::{invalid, is_key, unexpected};
 
 /// Runs another workflow and waits for its end. The result is what that run gave as its output, null if it gave none; if it fails, so does
 /// the step, with the same status.
@@ -11,7 +11,7 @@ use super::unexpected;
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallWorkflow {
     /// The key of the workflow. It may be paused.
-    #[schemars(extend("x-weft-workflow" = true))]
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}$"), extend("x-weft-workflow" = true))]
     workflow: String,
     /// What the run is given: its `$context`, or what its trigger makes that from.
     #[serde(default)]
@@ -23,7 +23,7 @@ pub(crate) struct CallWorkflow {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallFunction {
     /// The key of the workflow, whose trigger is `function`.
-    #[schemars(extend("x-weft-workflow" = true))]
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}$"), extend("x-weft-workflow" = true))]
     workflow: String,
     /// The arguments, by the names of the function's parameters.
     #[serde(default)]
@@ -35,7 +35,7 @@ pub(crate) struct CallFunction {
 #[serde(deny_unknown_fields)]
 pub(crate) struct CallJob {
     /// The key of the workflow, whose trigger usually is `job`.
-    #[schemars(extend("x-weft-workflow" = true))]
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}$"), extend("x-weft-workflow" = true))]
     workflow: String,
     /// What the run is given: its `$context`, or what its trigger makes that from.
     #[serde(default)]
@@ -57,7 +57,7 @@ impl Node for CallWorkflow {
     }
 
     fn execute(self, _: &Call) -> Answer {
-        Pending::with(Value::Null)?.wait_child("child", &self.workflow, self.context)?.answer()
+        wait_for_child(&self.workflow, self.context)
     }
 
     fn resume(self, _: &Call, _: State, event: Event) -> Answer {
@@ -73,7 +73,7 @@ impl Node for CallFunction {
     }
 
     fn execute(self, _: &Call) -> Answer {
-        Pending::with(Value::Null)?.wait_child("child", &self.workflow, self.arguments)?.answer()
+        wait_for_child(&self.workflow, self.arguments.into())
     }
 
     fn resume(self, _: &Call, _: State, event: Event) -> Answer {
@@ -102,6 +102,13 @@ const NOT_FOUND: &str = "There is no published workflow of this key.";
 const STACK_LIMIT: &str =
     "The workflow stands too often in the chain of runs that started each other: see its option `stack_limit`.";
 
+fn wait_for_child(workflow: &str, context: Value) -> Answer {
+    if !is_key(workflow) {
+        return Err(invalid("/workflow", "this is no key of a workflow"));
+    }
+    Pending::with(Value::Null)?.wait_child("child", workflow, context)?.answer()
+}
+
 fn waits_for_child(described: NodeType) -> NodeType {
     let not_synchronous = "Somebody waits for this run, and the workflow that is called is not synchronous.";
     described
@@ -111,6 +118,7 @@ fn waits_for_child(described: NodeType) -> NodeType {
         .fails("stack-limit", STACK_LIMIT, "/workflow")
         .fails("not-synchronous", not_synchronous, "/workflow")
         .fails("not-started", "The trigger of the workflow refuses what it is given; the message says why.", "/workflow")
+        .fails("invalid-config", "A variable gave no key of a workflow.", "/workflow")
 }
 
 /// What came of the run that was called; any failure of its own is handed on.

@@ -36,6 +36,12 @@ fn invalid(pointer: &str, what: &str) -> Failure {
     Failure::new("invalid-config", format!("{pointer}: {what}"))
 }
 
+/// Whether a text is the key of a workflow or the name of a queue.
+pub(crate) fn is_key(text: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+    text.len() <= 64 && text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(is_part)
+}
+
 /// A value as text: a string as it is, nothing for null, all else as JSON.
 fn text(value: &Value) -> String {
     match value {

@@ -1,9 +1,11 @@
 //! `parallel`: branches side by side.
 
+use std::collections::HashSet;
+
 use weft_sdk::capability::progress;
 use weft_sdk::prelude::*;
 
-use super::unexpected;
+use super::{invalid, unexpected};
 use crate::branches;
 
 /// Carries out its branches side by side, and goes on when they have decided it.
@@ -53,11 +55,13 @@ impl Node for Parallel {
     const NAME: &str = "parallel";
 
     fn node_type() -> NodeType {
-        NodeType::of::<Self>().category("flow").result::<Statuses>().branches_from("/branches").fails(
-            "all-failed",
-            "No branch succeeded, in the mode `any`. Status `failed`; the result is the list of statuses.",
-            "/mode",
-        )
+        let all_failed = "No branch succeeded, in the mode `any`. Status `failed`; the result is the list of statuses.";
+        NodeType::of::<Self>()
+            .category("flow")
+            .result::<Statuses>()
+            .branches_from("/branches")
+            .fails("all-failed", all_failed, "/mode")
+            .fails("invalid-config", "There are not two or more branches, each with a key of its own.", "/branches")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -65,6 +69,10 @@ impl Node for Parallel {
     }
 
     fn execute(self, _: &Call) -> Answer {
+        let keys: HashSet<&str> = self.branches.iter().map(|branch| branch.key.as_str()).collect();
+        if keys.len() < self.branches.len() || keys.len() < 2 {
+            return Err(invalid("/branches", "these are not two or more branches, each with a key of its own"));
+        }
         let statuses: Statuses = vec![None; self.branches.len()];
         let pending = Pending::with(statuses)?;
         self.branches.iter().try_fold(pending, |pending, branch| pending.start(&branch.key, &branch.key, Value::Null))?.answer()

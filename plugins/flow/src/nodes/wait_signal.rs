@@ -48,7 +48,7 @@ impl Node for WaitSignal {
             .category("flow")
             .waits(&["signal", "timer"])
             .fails("no-signal", "No message came in time. Status `failed`.", "/timeout_ms")
-            .fails("invalid-config", "The variable in `key` gave no text and no number.", "/key")
+            .fails("invalid-config", "A variable gave no text of 1 to 256 bytes, or, for `key`, no number.", "/key")
     }
 
     fn execute(self, call: &Call) -> Answer {
@@ -57,6 +57,11 @@ impl Node for WaitSignal {
             Some(key @ (Value::String(_) | Value::Number(_))) => Some(text(key)),
             Some(other) => return Err(invalid("/key", &format!("{other} is no text and no number"))),
         };
+        for (at, text) in [("/name", Some(&self.name)), ("/key", key.as_ref())] {
+            if text.is_some_and(|text| text.is_empty() || text.len() > 256) {
+                return Err(invalid(at, "a text of 1 to 256 bytes"));
+            }
+        }
         let pending = Pending::with(Value::Null)?.wait_signal("message", &self.name, key.as_deref());
         match self.timeout_ms {
             Some(timeout_ms) => pending.wait_until("late", call.now_ms() + timeout_ms).answer(),

@@ -2,6 +2,7 @@
 
 use weft_sdk::prelude::*;
 
+use crate::nodes::is_key;
 use crate::parameters::{self, Parameter};
 
 /// Is started by other workflows, people or programs, who do not wait, and runs in a queue of its own, which takes nothing from other runs.
@@ -11,7 +12,7 @@ use crate::parameters::{self, Parameter};
 #[serde(deny_unknown_fields)]
 pub(crate) struct Job {
     /// The queue. By default it has the workflow's key as its name.
-    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,63}$"))]
+    #[schemars(regex(pattern = r"^[a-z][a-z0-9_-]{0,63}$"))]
     queue: Option<String>,
     /// What it is started with.
     #[serde(default)]
@@ -23,7 +24,11 @@ impl Trigger for Job {
     const NAME: &str = "job";
 
     fn trigger_type() -> TriggerType {
-        super::describe(TriggerType::of::<Self>(Mode::Asynchronous, &["callable"]))
+        super::describe(TriggerType::of::<Self>(Mode::Asynchronous, &["callable"])).fails(
+            "invalid-config",
+            "A variable of the host gave no name of a queue.",
+            "/queue",
+        )
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -36,6 +41,9 @@ impl Trigger for Job {
 
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
         let queue = self.queue.unwrap_or_else(|| call.workflow.clone());
+        if !is_key(&queue) {
+            return Err(Failure::new("invalid-config", format!("/queue: `{queue}` is no name of a queue")));
+        }
         super::react(&self.parameters, event, |start| Start { queue: Some(queue), ..start })
     }
 }
