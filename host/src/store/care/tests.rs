@@ -96,6 +96,7 @@ async fn fill(store: &Store) {
     let sealed =
         SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2], hosts: Vec::new() };
     store.put_secret(&sealed, &entry(What::SecretSet)).await.unwrap();
+    store.put_environment("e", "1", &entry(What::EnvironmentSet)).await.unwrap();
     // Values inline, in pieces, and in a file.
     let places = [Place::Ended, Place::Active, Place::Queued("j/q".into()), Place::Parked(Some(9)), Place::Ended];
     for (number, (place, bytes)) in (1..).zip(places.into_iter().zip([10, 20_000, 300_000, 10, 10])) {
