@@ -314,8 +314,8 @@ pub const TASK_MEMBERS_MAX: usize = 100;
 /// together with the calls in the atomic branches around it: they are in memory until they are committed in one batch.
 pub const STAGED_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Bytes that one request of `crypto` works on: the longest body that is signed. The host computes meanwhile, and cannot be interrupted.
-pub const CRYPTO_BYTES_MAX: usize = BODY_BYTES_MAX;
+/// Bytes that one request of `crypto` works on: the longest body that is signed, and an id and a time before it. The host computes meanwhile, and cannot be interrupted.
+pub const CRYPTO_BYTES_MAX: usize = BODY_BYTES_MAX + HEADER_BYTES_MAX;
 
 /// Subscriptions of one workflow's trigger, and methods of one of them.
 pub const SUBSCRIPTIONS_MAX: usize = 100;

@@ -10,7 +10,7 @@ use super::{Admin, Error};
 use crate::plugin::contract::types;
 use crate::plugin::{Description, Kind, Plugin};
 use crate::store::{Pin, Revision};
-use crate::workflow::{Definition, ON_FAILURE, Problem, Root, Schema, Step, Template, TypeRef, Variable, is_raw};
+use crate::workflow::{Definition, ON_FAILURE, OPEN_WITH, Problem, Root, Schema, Step, Template, TypeRef, Variable, is_raw};
 
 /// The cases of `subscription` that this host delivers.
 const DELIVERED: [&str; 2] = ["http", "callable"];
@@ -111,7 +111,7 @@ impl Admin {
             }
         }
 
-        let surroundings = self.surroundings(trigger.as_ref()).await?;
+        let surroundings = self.surroundings(trigger.as_ref(), &definition.trigger.config).await?;
         check_trigger_variables(&definition.trigger.config, &surroundings, &mut problems);
         let schema = |step: &Step| {
             let (plugin, name) = nodes.get(step.r#type.as_str())?.as_ref()?;
@@ -213,13 +213,16 @@ impl Admin {
         Ok(())
     }
 
-    async fn surroundings(&self, trigger: Option<&Found>) -> Result<Surroundings, Error> {
+    async fn surroundings(&self, trigger: Option<&Found>, config: &Value) -> Result<Surroundings, Error> {
         let schema = trigger.and_then(|(plugin, name)| plugin.trigger(name)?.context_schema.clone());
-        let context =
-            schema.filter(|schema| schema.get("additionalProperties") == Some(&Value::Bool(false))).and_then(|schema| {
-                let members = schema.get("properties")?.as_object()?;
-                Some(members.keys().cloned().collect())
-            });
+        let is_open = |schema: &Value| {
+            let opener = schema.get(OPEN_WITH).and_then(|at| config.pointer(at.as_str()?));
+            schema.get("additionalProperties") != Some(&Value::Bool(false)) || opener.is_some_and(|opener| !opener.is_null())
+        };
+        let context = schema.filter(|schema| !is_open(schema)).and_then(|schema| {
+            let members = schema.get("properties")?.as_object()?;
+            Some(members.keys().cloned().collect())
+        });
         let secrets = self.read(crate::store::Store::secrets).await?;
         let secrets = secrets.into_iter().map(|secret| secret.name.into()).collect();
         let environment = self.environment().await?.into_iter().map(|(name, _)| name).collect();

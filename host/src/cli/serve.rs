@@ -13,7 +13,7 @@ use super::Failure;
 use crate::admin::{Admin, Janitor, Keep, Rules, Source};
 use crate::capability::{self, HttpClient, Vault};
 use crate::executor::{Environment, Executor, Parts, StoredPrograms, SystemClock};
-use crate::http::{AdminToken, App, Server};
+use crate::http::{AdminToken, App, Network, Server, TrustedProxies};
 use crate::limits::COMPILE_SECONDS_DEFAULT;
 use crate::plugin::{Cache, Compiler, Engine, Factory, OWN_PROGRAM, Registry};
 use crate::store::{Store, Who};
@@ -34,6 +34,10 @@ pub(super) struct Serve {
     /// The time zone in which days begin and end (`$system.dateRange`), such as `Europe/Berlin`. By default the system's.
     #[arg(long, env = "WEFT_TIME_ZONE", value_name = "NAME")]
     time_zone: Option<String>,
+    /// A proxy in front of this host, or a network of them: what it says in `X-Forwarded-For` or `Forwarded` of where a request comes
+    /// from is taken. May be given again; in the variable with commas between.
+    #[arg(long, env = "WEFT_TRUSTED_PROXIES", value_name = "CIDR", value_delimiter = ',')]
+    trusted_proxy: Vec<Network>,
     /// The folder whose `.wasm` files are installed while the host runs. By default `plugins` in the data folder.
     #[arg(long, env = "WEFT_PLUGINS", value_name = "DIR")]
     plugins: Option<PathBuf>,
@@ -97,7 +101,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let _watching = Folder::watch(&folder, admin.acting(Who::WatchedFolder))
         .await
         .with_context(|| format!("cannot watch {}", folder.display()))?;
-    started(App { admin, token });
+    started(App { admin, token, proxies: TrustedProxies(serve.trusted_proxy) });
     tracing::info!(
         "listening at http://{address} after {} ms: {workflows} active workflows, {interrupted} runs go on; data in {}",
         began.elapsed().as_millis(),

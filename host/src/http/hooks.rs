@@ -1,6 +1,6 @@
 //! `/hooks/…`: requests for workflows.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -26,12 +26,7 @@ const NOT_FOR_GUESTS: [HeaderName; 7] = [
     header::PROXY_AUTHENTICATE,
 ];
 
-pub(super) async fn serve(
-    triggers: &Triggers,
-    path: &str,
-    request: Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<Reply, Problem> {
+pub(super) async fn serve(triggers: &Triggers, path: &str, request: Request<Incoming>, from: IpAddr) -> Result<Reply, Problem> {
     let Some(Matched { route, params }) = triggers.routes().find(path) else {
         return Err(Problem::not_found("no active workflow listens here"));
     };
@@ -57,7 +52,7 @@ pub(super) async fn serve(
             })
             .collect(),
         body: body.into(),
-        remote_address: peer.ip().to_canonical().to_string(),
+        remote_address: from.to_string(),
     };
     Ok(reply(triggers.fire(route.program(), event).await?))
 }

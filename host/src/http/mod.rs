@@ -7,8 +7,10 @@ mod api;
 mod auth;
 mod error;
 mod hooks;
+mod proxy;
 mod request;
 mod server;
 
 pub use auth::AdminToken;
+pub use proxy::{Network, TrustedProxies};
 pub use server::{App, Server};

@@ -15,6 +15,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::auth::AdminToken;
 use super::error::Problem;
+use super::proxy::TrustedProxies;
 use super::request::{Reply, Served, json_reply, whole_reply};
 use super::{api, hooks};
 use crate::admin::Admin;
@@ -26,6 +27,8 @@ pub struct App {
     pub admin: Arc<Admin>,
     /// Who may use the API.
     pub token: AdminToken,
+    /// Whose word is taken for where requests come from.
+    pub proxies: TrustedProxies,
 }
 
 /// Says when the host is told to stop, to responses that would go on for ever.
@@ -147,7 +150,8 @@ async fn route(app: &OnceLock<App>, stopping: &Stopping, request: Request<Incomi
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "starting", detail).with_header(header::RETRY_AFTER, "1"));
     };
     if let Some(path) = path.strip_prefix("/hooks/") {
-        return hooks::serve(app.admin.triggers(), path, request, peer).await;
+        let from = app.proxies.client(peer.ip(), request.headers());
+        return hooks::serve(app.admin.triggers(), path, request, from).await;
     }
     if let Some(path) = path.strip_prefix("/api/v1") {
         app.token.check(request.headers())?;

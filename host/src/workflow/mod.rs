@@ -24,6 +24,6 @@ pub use pinned::pinned;
 pub use plan::{ListId, Plan, PlanStep, StepId};
 pub use range::DateRange;
 pub use raw::is_raw;
-pub use schema::{Schema, SchemaError, names_path};
+pub use schema::{OPEN_WITH, Schema, SchemaError, names_path};
 pub use template::{Slice, Template, TooLarge};
 pub use variables::{Root, Scope, System, Variable};

@@ -47,6 +47,10 @@ impl Schema {
     }
 }
 
+/// A keyword of schemas of contexts: a JSON Pointer into the trigger's config. If something stands there, the context has other members
+/// than those that the schema names.
+pub const OPEN_WITH: &str = "x-weft-open-with";
+
 /// Whether a document of this schema has something at a path of members and indices; none: the schema does not say.
 pub fn names_path(schema: &Value, path: &[&str]) -> Option<bool> {
     named(schema, schema, path, &mut { SCHEMA_LOOKS_MAX })
@@ -63,7 +67,8 @@ fn named(root: &Value, schema: &Value, path: &[&str], looks: &mut usize) -> Opti
     let own = match (schema.get("properties").and_then(Value::as_object), schema.get("items")) {
         (Some(members), _) => match members.get(*first) {
             Some(member) => named(root, member, rest, looks).or(Some(true)),
-            None => Some(false),
+            // Such as a trigger's context that also has what its config names.
+            None => schema.get(OPEN_WITH).is_none().then_some(false),
         },
         // A list of documents gives the list of their members.
         (None, Some(items)) if first.parse::<usize>().is_err() => named(root, items, path, looks),

@@ -1,13 +1,21 @@
 //! `weft/http`: HTTP in and out.
 
+mod access;
 mod body;
+mod content;
+mod context;
+mod outgoing;
+mod path;
+mod request;
 mod response;
+mod response_message;
+mod settle;
 mod signature;
 mod webhook;
 
 weft_sdk::plugin! {
     name: "weft/http",
     title: "HTTP",
-    nodes: [response::Response],
+    nodes: [request::Request, response::Response, response_message::ResponseMessage],
     triggers: [webhook::Webhook],
 }

@@ -1,13 +1,15 @@
 //! `webhook`: runs that begin with an HTTP request.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use weft_sdk::capability::verify_secret;
 use weft_sdk::prelude::*;
 use weft_sdk::{FinishedRun, HttpEvent, HttpRoute};
 
-use crate::body::{Headers, http_response};
-use crate::signature::Signature;
+use crate::access::{self, Admitted, Basic, Bearer, Refusal, admit_address};
+use crate::body::{Fields, http_response};
+use crate::content::{self, BodyKind};
+use crate::context::{Context, Raw, Variables};
+use crate::path;
+use crate::settle;
+use crate::signature::{Signature, dedup_key};
 
 /// Starts a run for each HTTP request to the workflow's URL.
 #[derive(Deserialize, JsonSchema)]
@@ -21,13 +23,30 @@ pub struct Webhook {
     methods: Vec<Method>,
     /// Path below `/hooks/`, with `{name}` for a segment that varies. By default the workflow's key.
     path: Option<String>,
+    /// What bodies are read; all others are answered with 415.
+    #[serde(default = "json_only")]
+    #[schemars(length(min = 1))]
+    bodies: Vec<BodyKind>,
     /// The longest body, in bytes. By default the host's limit.
     #[schemars(range(min = 1))]
     body_bytes_max: Option<u32>,
+    /// Whether the body is also there as it came, as `$context.raw`, so that it can be echoed byte for byte.
+    raw: Option<Raw>,
+    /// Values that stand in `$context` under a name of their own.
+    variables: Option<Variables>,
+    /// Addresses and networks that requests may come from, such as `192.0.2.7` and `10.0.0.0/8`. By default all. Behind a proxy the host
+    /// must know it (`weft serve --trusted-proxy`).
+    #[serde(default)]
+    allow_from: Vec<String>,
     /// User and password that the caller must give (HTTP Basic, RFC 7617).
     basic: Option<Basic>,
+    /// The token that the caller must give (`Authorization: Bearer`, RFC 6750).
+    bearer: Option<Bearer>,
     /// The signature that the body must have.
     signature: Option<Signature>,
+    /// What tells deliveries apart: of two that are the same only the first makes a run, for a day at least, and who waits gets the
+    /// first one's answer. By default the way of the signature's scheme, where that signs an id or a time, else nothing.
+    dedup: Option<Dedup>,
     /// What the caller of the mode `async` gets.
     #[serde(default)]
     response: Reply,
@@ -46,9 +65,10 @@ enum Wait {
     Async,
 }
 
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
+/// A method of HTTP.
+#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
-enum Method {
+pub(crate) enum Method {
     Get,
     Post,
     Put,
@@ -56,15 +76,28 @@ enum Method {
     Delete,
 }
 
-/// User and password.
+/// What tells deliveries apart.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Basic {
-    /// The user's name.
-    user: String,
-    /// The password.
-    #[schemars(extend("x-weft-secret" = true))]
-    password: String,
+struct Dedup {
+    /// Where it stands.
+    by: DedupBy,
+    /// The header's name, or the path in the body.
+    name: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum DedupBy {
+    /// Nothing: every delivery makes a run.
+    Nothing,
+    /// A header, such as `X-Delivery-Id`.
+    Header,
+    /// A place in the body, such as `event.id`.
+    Body,
+    /// As the signature's scheme has it: `X-GitHub-Delivery`, `X-Shopify-Webhook-Id` and `webhook-id`; the event's id in the bodies of
+    /// Stripe and Slack; else the signature. Those of GitHub and Shopify are not signed.
+    Scheme,
 }
 
 /// An answer.
@@ -75,14 +108,14 @@ struct Reply {
     #[schemars(range(min = 200, max = 599))]
     status: u16,
     /// Header fields by name.
-    headers: Headers,
+    headers: Fields,
     /// The body: a text as it is, anything else as JSON, `null` for none.
     body: Value,
 }
 
 impl Default for Reply {
     fn default() -> Self {
-        Self { status: 200, headers: Headers::new(), body: Value::from("ok") }
+        Self { status: 200, headers: Fields::default(), body: Value::from("ok") }
     }
 }
 
@@ -90,37 +123,40 @@ fn post() -> Vec<Method> {
     vec![Method::Post]
 }
 
+fn json_only() -> Vec<BodyKind> {
+    vec![BodyKind::Json]
+}
+
 fn half_a_minute() -> u32 {
     30_000
 }
-
-/// What the run's steps see as `$context`.
-#[derive(Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Context<'a> {
-    /// The request's method.
-    method: &'a str,
-    /// The path below `/hooks/`.
-    path: &'a str,
-    /// The segments of the path that vary, by name.
-    params: serde_json::Map<String, Value>,
-    /// What follows `?`, by name; a list where a name comes more than once.
-    query: serde_json::Map<String, Value>,
-    /// Header fields by lower-case name, without those that hold credentials.
-    headers: serde_json::Map<String, Value>,
-    /// The body.
-    #[schemars(with = "Value")]
-    data: &'a serde_json::value::RawValue,
-}
-
-/// Header fields that hold what must not be kept.
-const CREDENTIALS: [&str; 3] = ["authorization", "cookie", "proxy-authorization"];
 
 impl Trigger for Webhook {
     const NAME: &str = "webhook";
 
     fn trigger_type() -> TriggerType {
-        TriggerType::of::<Self>(Mode::ByConfig, &["http"]).category("http").context::<Context>()
+        TriggerType::of::<Self>(Mode::ByConfig, &["http"])
+            .category("http")
+            .context::<Context>()
+            .fails("unexpected-event", "The host told it of something that is no HTTP request.", "")
+            .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
+            .fails("denied", "The plugin may not use a secret that the config names.", "")
+            .fails("not-found", "A secret that the config names is not there (any more).", "")
+            .fails("invalid", "The secret of a `standard-webhooks` signature is not Base64.", "/signature/secret")
+    }
+
+    fn check(config: &Value) -> Vec<Problem> {
+        let mut problems = access::check_addresses(config);
+        let below = |place: &str, found: Vec<Problem>| -> Vec<Problem> {
+            found.into_iter().map(|problem| Problem { pointer: format!("{place}{}", problem.pointer), ..problem }).collect()
+        };
+        problems.extend(below("/signature", Signature::check(&config["signature"])));
+        problems.extend(below("/variables", Variables::check(&config["variables"])));
+        if config["basic"].is_object() && config["bearer"].is_object() {
+            problems.push(Problem::new("/bearer", "a caller sends one `Authorization`: choose either `basic` or `bearer`"));
+        }
+        problems.extend(check_dedup(&config["dedup"], config["signature"].is_object()));
+        problems
     }
 
     fn subscribe(self, _: &TriggerCall) -> Result<Vec<Subscription>, Failure> {
@@ -128,53 +164,98 @@ impl Trigger for Webhook {
         Ok(vec![Subscription::Http(HttpRoute { methods, path: self.path, body_bytes_max: self.body_bytes_max })])
     }
 
-    fn fire(self, _: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
+    fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
         let TriggerEvent::Http(request) = event else {
             return Err(Failure::new("unexpected-event", "a webhook knows HTTP requests only"));
         };
-        if let Some(basic) = &self.basic
-            && let Err(refusal) = basic.verify(&request)?
-        {
-            return Ok(Reaction::nothing("the caller gave no valid user and password").respond(refusal));
+        match self.start(call, &request)? {
+            Err(refusal) => Ok(refusal.reaction()),
+            Ok(start) => Ok(match self.mode {
+                Wait::Sync => Reaction::start(vec![start.wait(self.timeout_ms)]),
+                Wait::Async => {
+                    let reply = http_response(self.response.status, &self.response.headers, &self.response.body)?;
+                    Reaction::start(vec![start]).respond(reply)
+                }
+            }),
         }
-        if let Some(signature) = &self.signature
-            && let Err(reason) = signature.verify(&request)?
-        {
-            return Ok(Reaction::nothing(reason).respond(problem_response(401, "invalid-signature", "Unauthorized", reason)));
-        }
-        let data = match read_body(&request) {
-            Ok(data) => data,
-            Err(refusal) => return Ok(Reaction::nothing("the body cannot be read").respond(refusal)),
-        };
-        let start = Start::with(&Context::of(&request, &data))?;
-        Ok(match self.mode {
-            Wait::Sync => Reaction::start(vec![start.wait(self.timeout_ms)]),
-            Wait::Async => {
-                let reply = http_response(self.response.status, &self.response.headers, &self.response.body)?;
-                Reaction::start(vec![start]).respond(reply)
-            }
-        })
     }
 
     fn settle(self, _: &TriggerCall, run: FinishedRun) -> Result<Settlement, Failure> {
-        let response = match run.output {
-            Ok(output) => http_response(200, &Headers::new(), &serde_json::from_str(&output).unwrap_or_default())?,
-            Err(failure) if failure.code == "still-running" => {
-                problem_response(504, "timed-out", "Gateway Timeout", &format!("run {} did not end in time; it goes on", run.run))
-            }
-            Err(failure) => problem_response(
-                500,
-                "run-failed",
-                "Internal Server Error",
-                &format!("run {} ended with status {} ({})", run.run, status_name(failure.status), failure.code),
-            ),
+        settle::settle(run)
+    }
+}
+
+impl Webhook {
+    /// The run that a request starts, if it is let in and can be read.
+    fn start(&self, call: &TriggerCall, request: &HttpEvent) -> Admitted<Start> {
+        if let Err(refusal) = admit_address(&self.allow_from, &request.remote_address)? {
+            return Ok(Err(refusal));
+        }
+        if let Some(basic) = &self.basic
+            && let Err(refusal) = basic.admit(request)?
+        {
+            return Ok(Err(refusal));
+        }
+        if let Some(bearer) = &self.bearer
+            && let Err(refusal) = bearer.admit(request)?
+        {
+            return Ok(Err(refusal));
+        }
+        let delivery = match &self.signature {
+            None => None,
+            Some(signature) => match signature.admit(request, call.now_ms())? {
+                Ok(delivery) => Some(delivery),
+                Err(refusal) => return Ok(Err(refusal)),
+            },
         };
-        Ok(Settlement { proceed: true, response: Some(response) })
+        let read = content::read(request, &self.bodies).and_then(|data| {
+            let dedup_key = self.delivery(request, delivery, data.get())?;
+            let context = Context::of(request, &data, self.raw, self.variables.as_ref())?;
+            Ok(Start::with(&context).map(|start| Start { dedup_key, ..start }))
+        });
+        read.map_or_else(|refusal| Ok(Err(refusal)), |start| Ok(Ok(start?)))
+    }
+
+    /// What the host knows this delivery by.
+    fn delivery(&self, request: &HttpEvent, by_scheme: Option<String>, data: &str) -> Result<Option<String>, Refusal> {
+        let missing = |what: &str| Refusal::new(400, "no-delivery-id", "Bad Request", &format!("{what} is missing"));
+        let (by, name) = match &self.dedup {
+            Some(dedup) => (dedup.by, dedup.name.as_deref().unwrap_or_default()),
+            None if self.signature.as_ref().is_some_and(Signature::tells_replays) => (DedupBy::Scheme, ""),
+            None => (DedupBy::Nothing, ""),
+        };
+        let delivery = match by {
+            DedupBy::Nothing => return Ok(None),
+            DedupBy::Scheme => by_scheme.ok_or_else(|| missing("the signature"))?,
+            DedupBy::Header => {
+                let header = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+                header.map(|header| header.value.clone()).ok_or_else(|| missing(&format!("the header `{name}`")))?
+            }
+            DedupBy::Body => {
+                let body: Value = serde_json::from_str(data).unwrap_or_default();
+                match path::at(&body, name) {
+                    Value::String(text) => text,
+                    Value::Number(number) => number.to_string(),
+                    _ => return Err(missing(&format!("`{name}` in the body"))),
+                }
+            }
+        };
+        Ok(Some(dedup_key(&delivery)))
+    }
+}
+
+fn check_dedup(dedup: &Value, is_signed: bool) -> Option<Problem> {
+    let has_name = dedup["name"].as_str().is_some_and(|name| !name.is_empty());
+    match dedup["by"].as_str()? {
+        "header" | "body" if !has_name => Some(Problem::new("/dedup/name", "say which header, or where in the body")),
+        "nothing" | "scheme" if has_name => Some(Problem::new("/dedup/name", "this is for `header` and `body` only")),
+        "scheme" if !is_signed => Some(Problem::new("/dedup/by", "without a `signature` there is no scheme")),
+        _ => None,
     }
 }
 
 impl Method {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
@@ -182,125 +263,5 @@ impl Method {
             Self::Patch => "PATCH",
             Self::Delete => "DELETE",
         }
-    }
-}
-
-impl Basic {
-    /// The inner error is what a caller gets who is not let in.
-    fn verify(&self, request: &HttpEvent) -> Result<Result<(), HttpResponse>, Failure> {
-        let given = request.headers.iter().find(|header| header.name == "authorization").and_then(|header| {
-            let (scheme, encoded) = header.value.split_once(' ')?;
-            let decoded = STANDARD.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
-            let decoded = String::from_utf8(decoded).ok()?;
-            decoded.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
-        });
-        let refuse = |detail| {
-            let refusal = problem_response(401, "unauthorized", "Unauthorized", detail);
-            Ok(Err(refusal.header("www-authenticate", "Basic realm=\"weft\", charset=\"UTF-8\"")))
-        };
-        let Some((user, password)) = given else {
-            return refuse("this workflow wants a user and a password (HTTP Basic)");
-        };
-        // The password is compared even for a wrong user, so that time does not tell which of the two was wrong.
-        match verify_secret(&self.password, &password) {
-            Ok(true) if user == self.user => Ok(Ok(())),
-            Ok(_) => refuse("the user or the password is wrong"),
-            Err(fault) if fault.code == "over-limit" => {
-                let refusal = problem_response(429, "too-many-guesses", "Too Many Requests", &fault.message);
-                Ok(Err(refusal.header("retry-after", "60")))
-            }
-            Err(fault) => Err(fault.into()),
-        }
-    }
-}
-
-impl<'a> Context<'a> {
-    fn of(request: &'a HttpEvent, data: &'a serde_json::value::RawValue) -> Self {
-        let text = |pair: &weft_sdk::Pair| (pair.name.clone(), Value::from(pair.value.as_str()));
-        let mut query = serde_json::Map::new();
-        for (name, value) in form_urlencoded::parse(request.query.as_bytes()) {
-            add(&mut query, &name, Value::from(value.as_ref()));
-        }
-        let mut headers = serde_json::Map::new();
-        for header in request.headers.iter().filter(|header| !CREDENTIALS.contains(&header.name.as_str())) {
-            add(&mut headers, &header.name, Value::from(header.value.as_str()));
-        }
-        let params = request.params.iter().map(text).collect();
-        Self { method: &request.method, path: &request.path, params, query, headers, data }
-    }
-}
-
-/// A second value under one name makes a list of both.
-fn add(members: &mut serde_json::Map<String, Value>, name: &str, value: Value) {
-    match members.get_mut(name) {
-        None => {
-            members.insert(name.to_owned(), value);
-        }
-        Some(Value::Array(items)) => items.push(value),
-        Some(first) => *first = Value::Array(vec![first.take(), value]),
-    }
-}
-
-/// The body as JSON; `null` where there is none.
-fn read_body(request: &HttpEvent) -> Result<Box<serde_json::value::RawValue>, HttpResponse> {
-    if request.body.is_empty() {
-        return Ok(serde_json::value::RawValue::NULL.to_owned());
-    }
-    let media_type = request.headers.iter().find(|header| header.name == "content-type").map_or("", |header| &header.value);
-    let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
-        let detail = format!("this workflow reads application/json, not `{essence}`");
-        return Err(problem_response(415, "unsupported-media-type", "Unsupported Media Type", &detail));
-    }
-    let invalid = |detail: &str| problem_response(400, "invalid-json", "Bad Request", detail);
-    let body: Box<serde_json::value::RawValue> =
-        serde_json::from_slice(&request.body).map_err(|error| invalid(&format!("the body is not JSON: {error}")))?;
-    match levels(body.get()) {
-        0..=LEVELS_MAX => Ok(body),
-        levels => Err(invalid(&format!("the body nests {levels} levels deep; at most {LEVELS_MAX} are read"))),
-    }
-}
-
-/// Levels of nesting in a body. Readers of JSON commonly stop at 128; steps put the body into documents of their own.
-const LEVELS_MAX: usize = 100;
-
-/// How deep the arrays and objects of a valid JSON document nest.
-fn levels(document: &str) -> usize {
-    let (mut level, mut deepest, mut is_string, mut is_escaped) = (0_usize, 0, false, false);
-    for byte in document.bytes() {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if is_string => is_escaped = true,
-            b'"' => is_string = !is_string,
-            b'[' | b'{' if !is_string => {
-                level += 1;
-                deepest = deepest.max(level);
-            }
-            b']' | b'}' if !is_string => level -= 1,
-            _ => {}
-        }
-    }
-    deepest
-}
-
-fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Succeeded => "succeeded",
-        Status::Failed => "failed",
-        Status::Error => "error",
-        Status::Aborted => "aborted",
-        Status::Canceled => "canceled",
-        Status::Rejected => "rejected",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::levels;
-
-    #[test]
-    fn levels_are_those_outside_of_strings() {
-        let all = ["1", "[]", r#"{"a": [[], {}], "b": []}"#, r#"["[[[", "\"[", "\\", [1]]"#];
-        assert_eq!(all.map(levels), [0, 1, 3, 2]);
     }
 }

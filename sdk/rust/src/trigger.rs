@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::answer::{Problem, to_json};
 use crate::bindings::exports::weft::plugin::triggers;
 use crate::bindings::weft::plugin::types::{Failure, HttpResponse};
-use crate::schema;
+use crate::{schema, time};
 
 pub use triggers::{
     Action, Call as TriggerCall, Called, Event as TriggerEvent, FinishedRun, HttpEvent, HttpRoute, Mode, Reaction, Settlement,
@@ -49,6 +49,13 @@ pub trait Trigger: DeserializeOwned + JsonSchema {
     }
 }
 
+impl TriggerCall {
+    /// When this try began, in milliseconds since 1970.
+    pub fn now_ms(&self) -> u64 {
+        time::parse(&self.now)
+    }
+}
+
 /// What the editor and the host need to know of a trigger type.
 pub struct TriggerType(pub(crate) triggers::TriggerType);
 
@@ -77,7 +84,9 @@ impl TriggerType {
         self
     }
 
-    /// The shape of the context that a run starts with: `$context`.
+    /// The shape of the context that a run starts with: `$context`. A schema that takes no other members makes misspelt variables a mistake
+    /// when a workflow is published; if a part of the config may name further members, the schema says so with `x-weft-open-with`, the JSON
+    /// Pointer of that part.
     #[must_use]
     pub fn context<T: JsonSchema>(mut self) -> Self {
         self.0.context_schema = Some(schema::of::<T>());

@@ -1,0 +1,107 @@
+//! Bodies of requests that are sent.
+
+use sha2::{Digest as _, Sha256};
+use weft_sdk::prelude::*;
+
+use crate::body::{Fields, base64_bytes, scalar};
+
+/// What is sent.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) enum Body {
+    /// Any value, as `application/json`.
+    Json(Value),
+    /// Names and values, as `application/x-www-form-urlencoded`.
+    Form(Fields),
+    /// Fields and files, as `multipart/form-data`.
+    Multipart(Vec<Part>),
+    /// A text, as `text/plain`.
+    Text(Value),
+    /// A text, as `application/xml`.
+    Xml(Value),
+    /// A text in Base64, whose bytes are sent as `application/octet-stream`.
+    Base64(Value),
+}
+
+/// A field of a form, with a text or a file.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Part {
+    /// The field's name.
+    name: String,
+    /// Its text.
+    #[serde(default)]
+    text: Value,
+    /// Its file, such as one of a webhook's `$context.data.files`.
+    file: Option<File>,
+}
+
+/// A file.
+#[derive(Deserialize, JsonSchema)]
+struct File {
+    /// Its name.
+    name: String,
+    /// Its media type.
+    #[serde(default = "octets")]
+    media_type: String,
+    /// Its content, in Base64.
+    content: Value,
+}
+
+fn octets() -> String {
+    "application/octet-stream".into()
+}
+
+impl Body {
+    /// The media type, and the bytes. `key` differs from call to call, and is the same when one is made again.
+    pub(crate) fn encode(&self, key: &str) -> Result<(String, Vec<u8>), Failure> {
+        Ok(match self {
+            Self::Json(value) => ("application/json".into(), value.to_string().into_bytes()),
+            Self::Form(fields) => {
+                let mut form = form_urlencoded::Serializer::new(String::new());
+                for pair in fields.pairs("/body/form")? {
+                    form.append_pair(&pair.name, &pair.value);
+                }
+                ("application/x-www-form-urlencoded".into(), form.finish().into_bytes())
+            }
+            Self::Multipart(parts) => multipart(parts, key)?,
+            Self::Text(text) => ("text/plain; charset=utf-8".into(), scalar(text, "/body/text")?.into_bytes()),
+            Self::Xml(text) => ("application/xml; charset=utf-8".into(), scalar(text, "/body/xml")?.into_bytes()),
+            Self::Base64(text) => (octets(), base64_bytes(text, "/body/base64")?),
+        })
+    }
+}
+
+/// `multipart/form-data` (RFC 7578), names written as the HTML standard says.
+fn multipart(parts: &[Part], key: &str) -> Result<(String, Vec<u8>), Failure> {
+    let mut contents = Vec::with_capacity(parts.len());
+    for (nth, part) in parts.iter().enumerate() {
+        contents.push(match &part.file {
+            Some(file) => base64_bytes(&file.content, &format!("/body/multipart/{nth}/file/content"))?,
+            None => scalar(&part.text, &format!("/body/multipart/{nth}/text"))?.into_bytes(),
+        });
+    }
+    // Nobody can put it into the content: it follows from that.
+    let hash = contents.iter().fold(Sha256::new().chain_update(key), Sha256::chain_update).finalize();
+    let boundary = format!("weft-{}", hex::encode(&hash[..16]));
+    let mut body = Vec::new();
+    for (part, content) in parts.iter().zip(&contents) {
+        let mut head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"", escaped(&part.name));
+        if let Some(file) = &part.file {
+            if file.media_type.chars().any(char::is_control) {
+                return Err(Failure::new("invalid-config", "/body/multipart: a media type holds a control character"));
+            }
+            head.push_str(&format!("; filename=\"{}\"\r\nContent-Type: {}", escaped(&file.name), file.media_type));
+        }
+        head.push_str("\r\n\r\n");
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+    Ok((format!("multipart/form-data; boundary={boundary}"), body))
+}
+
+fn escaped(name: &str) -> String {
+    name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
+}

@@ -1,0 +1,40 @@
+//! What a caller is told whose run ended without a step's response.
+
+use weft_sdk::FinishedRun;
+use weft_sdk::prelude::*;
+
+use crate::body::{Fields, http_response};
+
+/// 200 with the run's output, or with its messages where it has none; 500 with the status, and 504 when it did not end in time.
+pub(crate) fn settle(run: FinishedRun) -> Result<Settlement, Failure> {
+    let response = match run.output {
+        Ok(output) if output == "null" && !run.messages.is_empty() => {
+            http_response(200, &Fields::default(), &json!({ "messages": run.messages }))?
+        }
+        Ok(output) => http_response(200, &Fields::default(), &serde_json::from_str(&output).unwrap_or_default())?,
+        Err(failure) if failure.code == "still-running" => {
+            problem_response(504, "timed-out", "Gateway Timeout", &format!("run {} did not end in time; it goes on", run.run))
+        }
+        Err(failure) => {
+            let (code, status) = (&failure.code, status_name(failure.status));
+            let detail = format!("run {} ended with status {status} ({code})", run.run);
+            let mut document = json!({ "title": "Internal Server Error", "status": 500, "code": "run-failed", "detail": detail });
+            if !run.messages.is_empty() {
+                document["messages"] = run.messages.into();
+            }
+            HttpResponse::new(500, "application/problem+json", document.to_string())
+        }
+    };
+    Ok(Settlement { proceed: true, response: Some(response) })
+}
+
+fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Succeeded => "succeeded",
+        Status::Failed => "failed",
+        Status::Error => "error",
+        Status::Aborted => "aborted",
+        Status::Canceled => "canceled",
+        Status::Rejected => "rejected",
+    }
+}
