@@ -451,6 +451,36 @@ pub const STARTS_MAX: usize = 100;
 /// Milliseconds that a caller may wait for a run, whatever its trigger says: each holds a connection.
 pub const WAIT_MS_MAX: u32 = 600_000;
 
+/// Timers that one workflow has at one time: they go in one batch when another revision takes over.
+pub const TIMERS_MAX: usize = 10_000;
+
+/// Timers that one reaction of a trigger sets or clears: they are stored in one batch.
+pub const TIMERS_SET_MAX: usize = 1_000;
+
+/// Bytes of what a timer hands back.
+pub const TIMER_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Workflows whose timers fire at one time: each holds an instance of its trigger.
+pub const TIMER_FIRES_AT_ONCE_MAX: usize = 16;
+
+/// Timers of one workflow that fire one after the other, before others have their turn.
+pub const TIMER_FIRES_IN_A_ROW_MAX: usize = 100;
+
+/// Milliseconds until a timer that could not be delivered is tried again. Doubled with each try.
+pub const TIMER_BACKOFF_MS: u64 = 1_000;
+
+/// The same at most.
+pub const TIMER_BACKOFF_MS_MAX: u64 = 5 * 60_000;
+
+/// Events of one workflow that are kept for an operator. With more, the workflow's timers wait.
+pub const SET_ASIDE_MAX: usize = 1_000;
+
+/// Fires to come that are told at once: each may be a call of the trigger.
+pub const NEXT_FIRES_MAX: usize = 100;
+
+/// How long a trigger may take to say them. Whoever asks waits.
+pub const FIRES_MS_MAX: Duration = Duration::from_secs(5);
+
 /// Bytes of the context that a run begins with: the longest body, as JSON, and its headers.
 pub const CONTEXT_BYTES_MAX: usize = 12 * 1024 * 1024;
 

@@ -52,6 +52,7 @@ mod signatures;
 mod steps;
 mod store;
 mod swap;
+mod timers;
 mod upgrade;
 mod vendors;
 mod waits;

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::{Admin, Error};
 use crate::executor::Program;
-use crate::store::{Canary, CanaryEnd, RunEnds, What, WorkflowHead};
-use crate::trigger::Routes;
+use crate::store::{Canary, CanaryEnd, Change, RunEnds, What, WorkflowHead};
+use crate::trigger::{Routes, Subscribed};
 use crate::workflow::Key;
 
 impl Admin {
@@ -36,9 +36,13 @@ impl Admin {
             return setting(format!("revision {active} of `{key}` is the active one already; publish another"));
         }
         let program = self.canary_program(key, canary.revision).await?;
-        if self.triggers.subscribe(&program).await? != super::workflows::routes_of(&head) {
+        let Subscribed { routes, mut changes } = self.triggers.subscribe(&program).await?;
+        if routes != super::workflows::routes_of(&head) {
             return setting(format!("revision {} listens elsewhere than the active one: activate it instead", canary.revision));
         }
+        // The timers that are set stay: it has its share of them, and sets what follows from those.
+        changes.retain(|change| !matches!(change, Change::Timers(_)));
+        self.executor().store().commit(changes).await.map_err(crate::executor::Error::from)?;
         canary.began_ms = self.clock().now_ms();
         let head = WorkflowHead { canary: Some(canary), ..head };
         let mut routes = self.routes_without(key).await?;

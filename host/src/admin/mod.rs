@@ -6,6 +6,7 @@ mod approve;
 mod audit;
 mod canary;
 mod environment;
+mod fires;
 mod grants;
 mod history;
 mod install;
@@ -40,7 +41,7 @@ use crate::executor::{ArriveError, Clock, Executor, RerunError};
 use crate::plugin::Registry;
 use crate::run::Failure;
 use crate::store::{self, Store, Who};
-use crate::trigger::{RouteConflict, SubscribeError, Triggers};
+use crate::trigger::{FireError, RouteConflict, SubscribeError, Triggers};
 use crate::workflow::{Key, Problem};
 
 /// A host's business, apart from its runs. Each way in has its own, which says who comes that way; they share everything else.
@@ -116,6 +117,9 @@ pub enum Error {
     /// Something could not be brought for a run.
     #[error(transparent)]
     Arrive(#[from] ArriveError),
+    /// An event could not be delivered.
+    #[error(transparent)]
+    Fire(#[from] FireError),
     /// A run cannot be carried out again.
     #[error(transparent)]
     Rerun(#[from] RerunError),

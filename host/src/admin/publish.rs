@@ -13,7 +13,7 @@ use crate::store::{Pin, Revision};
 use crate::workflow::{Definition, ON_FAILURE, OPEN_WITH, Problem, Root, Schema, Step, Template, TypeRef, Variable, is_raw};
 
 /// The cases of `subscription` that this host delivers.
-const DELIVERED: [&str; 2] = ["http", "callable"];
+const DELIVERED: [&str; 3] = ["http", "timer", "callable"];
 
 /// What a run cannot wait for while somebody waits for it.
 const NOT_IN_SYNCHRONOUS: [&str; 3] = ["timer", "signal", "task"];

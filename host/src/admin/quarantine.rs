@@ -80,6 +80,7 @@ impl Admin {
         let (executor, digest) = (self.executor().clone(), plugin.digest);
         let told = tokio::task::spawn_blocking(move || executor.released(&digest)).await;
         told.unwrap_or(Err(crate::store::Error::Closed.into()))?;
+        self.triggers.try_held_timers();
         tracing::info!(plugin = name, version = %plugin.description.version, "released a plugin from quarantine");
         Ok(plugin)
     }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::publish::{Choice, Pins};
 use super::{Admin, Error};
 use crate::digest::Digest;
-use crate::store::{self, Draft, Revision, RunStore as _, What, WorkflowHead};
+use crate::store::{self, AuditEntry, Draft, Revision, RunStore as _, TimerChange, What, WorkflowHead};
 use crate::trigger::{HttpRoute, Routes};
 use crate::workflow::{Change, Definition, Key, Problem, diff};
 
@@ -167,16 +167,13 @@ impl Admin {
         self.revision(key, number).await?;
         let program = self.executor().programs().program(key, number, None);
         let program = program.map_err(|error| Error::Unrunnable(number, error.to_string()))?;
-        let subscriptions = self.triggers.subscribe(&program).await?;
+        let subscribed = self.triggers.subscribe(&program).await?;
         let mut routes = self.routes_without(key).await?;
-        routes.add(&program, None, &subscriptions)?;
-        let stored = serde_json::to_value(&subscriptions).map_err(|error| store::Error::Engine(error.to_string()))?;
+        routes.add(&program, None, &subscribed.routes)?;
+        let stored = serde_json::to_value(&subscribed.routes).map_err(|error| store::Error::Engine(error.to_string()))?;
         let what = if number < head.latest_revision { What::WorkflowRestored } else { What::WorkflowActivated };
         let entry = self.entry(what, key.as_str(), json!({ "revision": number, "before": head.active_revision }));
-        let head = self.store.activate(key, Some((number, stored)), &entry).await?;
-        self.executor().tallies().set(key, None);
-        self.triggers.listen(routes);
-        Ok(head)
+        self.switch(key, Some((number, stored)), &subscribed.changes, &entry, routes).await
     }
 
     /// Stops listening on behalf of a workflow. Runs that go on finish.
@@ -185,9 +182,25 @@ impl Admin {
         let head = self.head(key).await?;
         let routes = self.routes_without(key).await?;
         let entry = self.entry(What::WorkflowPaused, key.as_str(), json!({ "before": head.active_revision }));
-        let head = self.store.activate(key, None, &entry).await?;
+        let timers = TimerChange { drop_all: true, ..TimerChange::none(key) };
+        self.switch(key, None, &[store::Change::Timers(Box::new(timers))], &entry, routes).await
+    }
+
+    /// Makes a revision the active one, or none, and listens to what there is from now on.
+    async fn switch(
+        &self,
+        key: &Key,
+        revision: Option<(u32, Value)>,
+        beside: &[store::Change],
+        entry: &AuditEntry,
+        routes: Routes,
+    ) -> Result<WorkflowHead, Error> {
+        // Whoever fires a timer of the old revision commits before this, or not at all.
+        let _switching = self.triggers.switching().await;
+        let head = self.store.activate(key, revision, beside, entry).await?;
         self.executor().tallies().set(key, None);
         self.triggers.listen(routes);
+        self.triggers.look_at_timers(key);
         Ok(head)
     }
 

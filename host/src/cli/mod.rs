@@ -3,6 +3,7 @@
 mod audit;
 mod client;
 mod env;
+mod fires;
 mod plugin;
 mod print;
 mod queue;

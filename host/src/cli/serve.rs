@@ -95,6 +95,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let keep = Keep { days: serve.history_days, runs: serve.history_runs, bytes: serve.history_bytes };
     tokio::spawn(Janitor::new(store.clone(), executor.clock().clone(), keep).run());
     tokio::spawn(executor.run_pump());
+    tokio::spawn(admin.triggers().clone().run_timers());
     tokio::spawn(admin.clone().keep_quarantine());
     tokio::spawn(admin.clone().watch_canaries());
     let folder = serve.plugins.unwrap_or_else(|| serve.data.join("plugins"));

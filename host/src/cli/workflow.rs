@@ -6,9 +6,8 @@ use clap::Subcommand;
 use http::Method;
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::client::{Client, segment};
-use super::print;
+use super::{Failure, fires, print};
 
 #[derive(Subcommand)]
 pub(super) enum Workflow {
@@ -52,6 +51,31 @@ pub(super) enum Workflow {
         /// Begin before this number.
         #[arg(long)]
         after: Option<u32>,
+        /// So many at most.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
+    /// Say when a workflow's timers fire next, and how many runs that starts.
+    Next {
+        /// The workflow's key.
+        key: String,
+        /// So many at most.
+        #[arg(long, default_value_t = 10)]
+        limit: usize,
+    },
+    /// List events that the workflow's trigger could not take, deliver one once more, or drop it.
+    SetAside {
+        /// The workflow's key.
+        key: String,
+        /// Deliver the event with this number once more, to the active revision.
+        #[arg(long, value_name = "NUMBER")]
+        retry: Option<String>,
+        /// Drop the event with this number.
+        #[arg(long, value_name = "NUMBER", conflicts_with = "retry")]
+        drop: Option<String>,
+        /// Begin after this number.
+        #[arg(long)]
+        after: Option<String>,
         /// So many at most.
         #[arg(long, default_value_t = 50)]
         limit: usize,
@@ -139,6 +163,10 @@ pub(super) async fn run(verb: Workflow, client: &Client) -> Result<(), Failure> 
         Workflow::List { after, limit } => list(client, after, limit).await,
         Workflow::Show { key } => shown(client, &client.get(&format!("/workflows/{}", segment(&key))).await?),
         Workflow::Revisions { key, after, limit } => revisions(client, &key, after, limit).await,
+        Workflow::Next { key, limit } => fires::next(client, &key, limit).await,
+        Workflow::SetAside { key, retry: Some(number), .. } => fires::retry(client, &key, &number).await,
+        Workflow::SetAside { key, drop: Some(number), .. } => fires::drop(client, &key, &number).await,
+        Workflow::SetAside { key, after, limit, .. } => fires::set_aside(client, &key, after, limit).await,
         Workflow::Signal { key, name, message_key, payload } => {
             let given = json!({ "name": name, "key": message_key, "payload": super::run::read_json(&payload)? });
             let told = client.post(&format!("/workflows/{}/signals", segment(&key)), &given).await?;

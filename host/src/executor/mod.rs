@@ -146,6 +146,16 @@ impl Error {
     pub fn is_changed(&self) -> bool {
         matches!(self, Self::Commit(error) if matches!(**error, CommitError::Changed))
     }
+
+    /// Whether what was to be taken up is gone: somebody else took it up.
+    pub fn is_gone(&self) -> bool {
+        matches!(self, Self::Commit(error) if matches!(**error, CommitError::Gone))
+    }
+
+    /// Whether the disk is full, or nearly.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_no_space())
+    }
 }
 
 impl From<store::Error> for Error {

@@ -109,6 +109,11 @@ impl From<admin::Error> for Problem {
             Error::Vault(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Executor(error) => error.into(),
+            // Somebody of this host asks, who may know what the trigger said.
+            Error::Fire(FireError::Failed(_) | FireError::Call(_)) => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "trigger-failed", error.to_string())
+            }
+            Error::Fire(error) => error.into(),
             Error::Arrive(error) => error.into(),
             Error::Rerun(error) => error.into(),
             Error::NotStarted(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not-started", error.to_string()),
@@ -217,6 +222,11 @@ impl From<FireError> for Problem {
     fn from(error: FireError) -> Self {
         match error {
             FireError::Executor(error) => error.into(),
+            FireError::Superseded => {
+                let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "superseded", error.to_string());
+                problem.with_header(header::RETRY_AFTER, "1")
+            }
+            FireError::Paused(_) => Self::new(StatusCode::CONFLICT, "not-listening", error.to_string()),
             FireError::Call(CallError::Host(_)) => Self::internal(&error),
             FireError::Quarantined(..) => {
                 let detail = "the workflow's trigger broke again and again, and is not called until somebody has looked at it";

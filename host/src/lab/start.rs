@@ -150,6 +150,8 @@ struct Reacted {
     signals: Option<Vec<Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     set_timers: Option<Vec<Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clear_timers: Option<Vec<Value>>,
 }
 
 /// What whoever waited is told.
@@ -276,7 +278,10 @@ fn shown_subscription(subscription: &Subscription) -> Value {
             json!({"http": {"methods": route.methods, "path": route.path, "body_bytes_max": route.body_bytes_max}})
         }
         Subscription::Topic(topic) => json!({"topic": topic}),
-        Subscription::Timer(timer) => json!({"timer": {"id": timer.id, "at": timer.at}}),
+        Subscription::Timer(timer) => {
+            let payload: Value = serde_json::from_str(&timer.payload).unwrap_or_default();
+            json!({"timer": {"id": timer.id, "at": timer.at, "payload": payload}})
+        }
         other => Value::from(name_of(other)),
     }
 }
@@ -303,13 +308,18 @@ fn shown_reaction(reaction: Reaction) -> Result<Value, Failure> {
     let given = reaction.response.map(response).transpose()?;
     let list = |shown: Vec<Value>| (!shown.is_empty()).then_some(shown);
     let signal = |signal: &triggers::Signal| json!({"name": signal.name, "key": signal.key});
-    let timer = |timer: &triggers::Timer| json!({"id": timer.id, "at": timer.at});
+    let timer = |timer: triggers::Timer| {
+        let (id, at_ms, payload) = crate::plugin::timer(timer)?;
+        Ok(json!({"id": id, "at": rfc3339(at_ms), "payload": payload.value()}))
+    };
+    let timers = reaction.set_timers.into_iter().map(timer).collect::<Result<_, Failure>>()?;
     let reacted = Reacted {
         start,
         response: given.as_ref().map(shown_response),
         note: reaction.note,
         signals: list(reaction.signals.iter().map(signal).collect()),
-        set_timers: list(reaction.set_timers.iter().map(timer).collect()),
+        set_timers: list(timers),
+        clear_timers: list(reaction.clear_timers.into_iter().map(Value::from).collect()),
     };
     Ok(serde_json::to_value(reacted).unwrap_or_default())
 }

@@ -8,7 +8,7 @@ use super::bounds;
 use super::description::{Branch, Description, FailureKind, Mode, NodeType, TriggerType};
 use crate::limits::{
     CONTEXT_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, STATE_BYTES_MAX, TASK_MEMBERS_MAX,
-    URL_BYTES_MAX,
+    TIMER_PAYLOAD_BYTES_MAX, URL_BYTES_MAX,
 };
 use crate::run::{
     BranchStart, Ended, Event, Failure, Fault, LogLevel, Outcome, Request, Response, Status, Task, TaskAction, Wait, WaitKind,
@@ -84,6 +84,13 @@ fn wait(wait: nodes::Wait) -> Result<Wait, Failure> {
         }
     };
     Ok(Wait { id: bounds::name(id, "a wait's id")?, kind })
+}
+
+/// A trigger's timer: its id, when it is due, and what it hands back.
+pub fn timer(timer: triggers::Timer) -> Result<(Box<str>, u64, Json), Failure> {
+    let triggers::Timer { id, at, payload } = timer;
+    let payload = json(payload, "the payload of a timer", TIMER_PAYLOAD_BYTES_MAX)?;
+    Ok((bounds::name(id, "a timer's id")?, timestamp(&at)?, payload))
 }
 
 /// A time from a guest, in milliseconds since 1970; what is before that is past anyway.

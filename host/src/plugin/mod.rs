@@ -32,7 +32,7 @@ pub use bindings::exports::weft::plugin as exports;
 pub use bindings::weft::plugin as contract;
 pub use cache::Cache;
 pub use compiler::{COMPILE_VERB, CompileError, Compiler, OWN_PROGRAM, compile_as_child};
-pub use convert::{request, response, to_response};
+pub use convert::{request, response, timer, to_response};
 pub use description::{Branch, Description, FailureKind, Mode, NodeType, TriggerType};
 pub use engine::Engine;
 pub use grants::{GrantError, Grants, HttpGrant, NamePattern, SecretGrant, SecretVerb};

@@ -80,6 +80,9 @@ pub enum What {
     QueueSet,
     EnvironmentSet,
     EnvironmentRemoved,
+    EventSetAside,
+    EventRetried,
+    EventDropped,
 }
 
 /// An entry as it is kept.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::audit::AuditEntry;
 use super::kv::Order;
 use super::record::{Batch, Raw};
+use super::run_store::{Change, CommitError};
 use super::{Error, Store, keys};
 use crate::digest::Digest;
 use crate::workflow::{Definition, Key};
@@ -292,8 +293,15 @@ impl Store {
         pairs.iter().map(|(_, bytes)| decode(bytes)).collect()
     }
 
-    /// Makes a revision the active one with what its trigger subscribed to, or pauses the workflow.
-    pub async fn activate(&self, key: &Key, revision: Option<(u32, Value)>, entry: &AuditEntry) -> Result<WorkflowHead, Error> {
+    /// Makes a revision the active one with what its trigger subscribed to, or pauses the workflow. `beside`: what else is changed with
+    /// it, all or nothing.
+    pub async fn activate(
+        &self,
+        key: &Key,
+        revision: Option<(u32, Value)>,
+        beside: &[Change],
+        entry: &AuditEntry,
+    ) -> Result<WorkflowHead, Error> {
         let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
         (head.active_revision, head.subscriptions) = match revision {
             Some((number, subscriptions)) => (Some(number), subscriptions),
@@ -301,7 +309,11 @@ impl Store {
         };
         head.canary = None;
         head.updated_ms = entry.at_ms;
-        let mut batch = Batch::default();
+        let mut batch = match self.prepare(beside) {
+            Ok(pending) => pending.batch,
+            Err(CommitError::Store(error)) => return Err(error),
+            Err(_) => return Err(Error::Conflict),
+        };
         put_head(&mut batch, &head, Some(&old))?;
         batch.audit(entry)?;
         self.commit_batch(batch).await?;

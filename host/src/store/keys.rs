@@ -26,6 +26,9 @@
 //! | `g` workflow 0 digest run | nothing: runs that wait for a message by name and key |
 //! | `h` workflow 0 digest number | a message by name and key that nobody waited for |
 //! | `u` plugin 0 workflow 0 key | a value of the plugin's own |
+//! | `i` workflow 0 digest | [`super::Timer`] of the workflow's trigger, by its id |
+//! | `I` workflow 0 time digest | nothing: in which order timers are due |
+//! | `S` workflow 0 number | [`super::SetAside`] |
 //! | `l` number | which runs a commit changed |
 //! | `p` plugin 0 version | [`super::PluginRecord`] |
 //! | `G` plugin | what it may do |
@@ -41,13 +44,15 @@ use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 32] = [
+pub(super) const KINDS: [(u8, &str); 35] = [
     (b'A', "audit entries"),
     (b'D', "drafts of runs"),
     (b'E', "variables"),
     (b'G', "grants"),
+    (b'I', "due timers"),
     (b'N', "totals"),
     (b'Q', "queues"),
+    (b'S', "events set aside"),
     (b'T', "trusted keys"),
     (b'a', "runs by status"),
     (b'b', "runs of workflows"),
@@ -57,6 +62,7 @@ pub(super) const KINDS: [(u8, &str); 32] = [
     (b'f', "ends of dedup keys"),
     (b'g', "waits for messages"),
     (b'h', "kept messages"),
+    (b'i', "timers"),
     (b'j', "journal segments"),
     (b'k', "dedup keys"),
     (b'l', "commits"),
@@ -76,8 +82,8 @@ pub(super) const KINDS: [(u8, &str); 32] = [
     (b'z', "snapshots"),
 ];
 
-/// Kinds that follow from the others: where runs stand, and their totals.
-pub(super) const DERIVED: &[u8] = b"Nabeoqt";
+/// Kinds that follow from the others: where runs and timers stand, and totals of runs.
+pub(super) const DERIVED: &[u8] = b"INabeoqt";
 
 pub(super) const FORMAT: &[u8] = b"mformat";
 pub(super) const TOTALS_COUNTED: &[u8] = b"mtotals";
@@ -100,6 +106,7 @@ pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
 pub(super) const SECRETS: &[u8] = b"s";
 pub(super) const AUDIT: &[u8] = b"A";
 pub(super) const TRUSTED_KEYS: &[u8] = b"T";
+pub(super) const DUE_TIMERS: &[u8] = b"I";
 
 pub(super) fn workflow(key: &Key) -> Vec<u8> {
     join(b'w', &[key.as_str().as_bytes()])
@@ -228,6 +235,44 @@ pub(super) fn kv(key: &KvKey) -> Vec<u8> {
 /// The values that a plugin keeps.
 pub(super) fn values_of(plugin: &str) -> Vec<u8> {
     join(b'u', &[plugin.as_bytes(), &[0]])
+}
+
+/// The timers of a workflow.
+pub(super) fn timers(workflow: &Key) -> Vec<u8> {
+    join(b'i', &[workflow.as_str().as_bytes(), &[0]])
+}
+
+/// Ids of timers come from triggers and may be long: their digest stands for them.
+pub(super) fn timer(workflow: &Key, id: &str) -> Vec<u8> {
+    [&timers(workflow)[..], Digest::of(id.as_bytes()).as_bytes()].concat()
+}
+
+/// The timers of a workflow, as they are due.
+pub(super) fn due_timers(workflow: &Key) -> Vec<u8> {
+    join(b'I', &[workflow.as_str().as_bytes(), &[0]])
+}
+
+/// Where the timer with this key stands among those.
+pub(super) fn due_timer(timer: &[u8], at_ms: u64) -> Vec<u8> {
+    let (workflow, id) = timer.split_at(timer.len().saturating_sub(32));
+    join(b'I', &[workflow.get(1..).unwrap_or_default(), &at_ms.to_be_bytes(), id])
+}
+
+/// The workflow, the time and the key of a timer that stands there.
+pub(super) fn of_due_timer(key: &[u8]) -> Option<(Key, u64, Vec<u8>)> {
+    let (rest, id) = key.get(1..)?.split_last_chunk::<32>()?;
+    let (workflow, at_ms) = rest.split_last_chunk::<8>()?;
+    let name = str::from_utf8(workflow.strip_suffix(&[0])?).ok()?.parse().ok()?;
+    Some((name, u64::from_be_bytes(*at_ms), join(b'i', &[workflow, id])))
+}
+
+/// The events of a workflow that were set aside.
+pub(super) fn all_set_aside(workflow: &Key) -> Vec<u8> {
+    join(b'S', &[workflow.as_str().as_bytes(), &[0]])
+}
+
+pub(super) fn set_aside(workflow: &Key, number: u64) -> Vec<u8> {
+    [&all_set_aside(workflow)[..], &number.to_be_bytes()].concat()
 }
 
 pub(super) fn commit(number: u64) -> Vec<u8> {

@@ -22,6 +22,7 @@ mod runs;
 mod secrets;
 mod sled;
 mod space;
+mod timers;
 mod vendors;
 mod writer;
 
@@ -49,6 +50,7 @@ pub use run_store::{
 };
 pub(crate) use runs::dedup_digest;
 pub use secrets::SealedSecret;
+pub use timers::{SetAside, Spent, StoredTimer, Timer, TimerChange};
 pub use vendors::TrustedKey;
 use writer::Writer;
 pub use writer::{Committed, SegmentOf};
@@ -223,6 +225,10 @@ impl Store {
     /// The number of the last commit that changed a run.
     pub fn last_commit(&self) -> u64 {
         self.writer.last_commit()
+    }
+
+    fn next_number(&self) -> u64 {
+        self.numbers.next()
     }
 
     async fn commit_batch(&self, batch: Batch) -> Result<(), Error> {

@@ -11,6 +11,8 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::Error;
+use super::audit::AuditEntry;
+use super::timers::{SetAside, StoredTimer, TimerChange};
 use crate::digest::Digest;
 use crate::run::{Arrival, Entry, KvKey, Parent, Reason, RunId, Seen, State, Status};
 use crate::workflow::{Json, Key};
@@ -149,6 +151,10 @@ pub enum Change {
     KeepSignal(Box<KeptSignal>),
     /// A kept message goes to a run, or is too old. Refused if it is gone.
     TakeSignal(SignalName, ArrivalId),
+    /// What becomes of a workflow's timers.
+    Timers(Box<TimerChange>),
+    /// The audit log tells of it.
+    Audit(Box<AuditEntry>),
 }
 
 /// What happens to one run.
@@ -335,6 +341,26 @@ pub trait RunStore: Send + Sync + 'static {
 
     /// Messages that nobody waited for, oldest first.
     fn kept_signals(&self, name: &SignalName) -> Result<Vec<(ArrivalId, KeptSignal)>, Error>;
+
+    /// The timers of a workflow that are due first, in this order, so many at most. A store that keeps none, as of these four, has none.
+    fn timers(&self, _: &Key, _: usize) -> Result<Vec<StoredTimer>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// How many timers a workflow has.
+    fn timer_count(&self, _: &Key) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    /// The workflows that have timers, and when the first of each is due.
+    fn first_timers(&self) -> Result<Vec<(Key, u64)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// Events of a workflow that were set aside, oldest first, after one of them, so many at most.
+    fn set_aside(&self, _: &Key, _: Option<u64>, _: usize) -> Result<Vec<(u64, SetAside)>, Error> {
+        Ok(Vec::new())
+    }
 }
 
 pub(super) fn is_false(value: &bool) -> bool {

@@ -13,6 +13,7 @@ use super::run_store::{
     ArrivalId, Asked, Change, CommitError, KeptSignal, Loaded, Place, RUN_STATUSES, RunChange, RunFilter, RunHead, RunStore,
     SignalName, status_number,
 };
+use super::timers::{SetAside, StoredTimer};
 use super::{Error, Store, keys};
 use crate::digest::Digest;
 use crate::limits::DEDUP_MS_MIN;
@@ -20,7 +21,7 @@ use crate::run::{Arrival, Entry, KvKey, RunId, Seen, State};
 use crate::workflow::{Json, Key};
 
 /// What is refused when a precondition of a batch does not hold.
-enum Meaning {
+pub(super) enum Meaning {
     /// The dedup key of the change with this place.
     Dedup(usize, Vec<u8>),
     Segment(RunId),
@@ -54,7 +55,7 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn expect(&mut self, meaning: Meaning, expect: impl FnOnce(&mut Batch)) {
+    pub(super) fn expect(&mut self, meaning: Meaning, expect: impl FnOnce(&mut Batch)) {
         expect(&mut self.batch);
         self.meanings.push(meaning);
         debug_assert_eq!(self.meanings.len(), self.batch.preconditions());
@@ -124,7 +125,7 @@ impl Pending {
     }
 
     /// Removes a value that must be there.
-    fn take(&mut self, store: &Store, key: &[u8]) -> Result<(), Error> {
+    pub(super) fn take(&mut self, store: &Store, key: &[u8]) -> Result<(), Error> {
         self.expect(Meaning::Gone, |batch| batch.expect_present(key));
         self.batch.remove(key, store.read_raw(key)?.map(|(raw, _)| raw).as_ref());
         Ok(())
@@ -202,7 +203,7 @@ fn kept_of(name: &SignalName) -> Vec<u8> {
 }
 
 impl Store {
-    fn prepare(&self, changes: &[Change]) -> Result<Pending, CommitError> {
+    pub(super) fn prepare(&self, changes: &[Change]) -> Result<Pending, CommitError> {
         let mut pending = Pending::default();
         let mut dedup = BTreeMap::new();
         for (place, change) in changes.iter().enumerate() {
@@ -235,6 +236,8 @@ impl Store {
                 Change::TakeSignal(name, number) => {
                     pending.take(self, &[&kept_of(name)[..], &number.to_be_bytes()].concat())?;
                 }
+                Change::Timers(change) => pending.timers(self, change)?,
+                Change::Audit(entry) => pending.batch.audit(entry)?,
             }
         }
         Ok(pending)
@@ -437,6 +440,22 @@ impl RunStore for Store {
     fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error> {
         let pairs = self.kv.scan(&waits_of(name), None, Order::Ascending, limit)?;
         Ok(pairs.iter().filter_map(|(key, _)| keys::run_id(key)).collect())
+    }
+
+    fn timers(&self, workflow: &Key, limit: usize) -> Result<Vec<StoredTimer>, Error> {
+        self.first_timers_of(workflow, limit)
+    }
+
+    fn timer_count(&self, workflow: &Key) -> Result<usize, Error> {
+        self.count_timers(workflow)
+    }
+
+    fn first_timers(&self) -> Result<Vec<(Key, u64)>, Error> {
+        self.workflows_with_timers()
+    }
+
+    fn set_aside(&self, workflow: &Key, after: Option<u64>, limit: usize) -> Result<Vec<(u64, SetAside)>, Error> {
+        self.events_set_aside(workflow, after, limit)
     }
 
     fn kept_signals(&self, name: &SignalName) -> Result<Vec<(ArrivalId, KeptSignal)>, Error> {

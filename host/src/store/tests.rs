@@ -7,6 +7,7 @@ use super::*;
 
 mod audit;
 mod runs;
+mod timers;
 
 /// Stores over each engine, in folders that go with them.
 fn stores() -> Vec<(tempfile::TempDir, Store)> {

@@ -32,6 +32,20 @@ pub enum FireError {
     /// The executor could not.
     #[error(transparent)]
     Executor(#[from] crate::executor::Error),
+    /// Meanwhile another revision became the active one, and timers of this one are not to be set.
+    #[error("another revision of the workflow became the active one meanwhile; nothing was started")]
+    Superseded,
+    /// Nobody listens for the workflow's events.
+    #[error("the workflow `{0}` is paused, or its active revision cannot be run: events of it reach nobody")]
+    Paused(Key),
+}
+
+/// What a trigger made of an event.
+pub(super) struct Asked {
+    pub(super) reaction: Reaction,
+    /// What it did inside the host.
+    pub(super) staged: Staged,
+    instance: Instance,
 }
 
 impl From<Failure> for FireError {
@@ -48,8 +62,8 @@ impl Triggers {
         let remote_address: Box<str> = request.remote_address.as_str().into();
         let event = Event::Http(request);
         loop {
-            let (reaction, staged, instance) = self.ask(program, &event, Some(remote_address.clone())).await?;
-            match self.react(program, reaction, staged, instance).await {
+            let asked = self.ask(program, &event, Some(remote_address.clone()), None).await?;
+            match self.react(program, asked).await {
                 // What it read was changed by others meanwhile: nothing was kept, and it is asked again.
                 Err(FireError::Executor(error)) if error.is_changed() => {}
                 answered => return answered,
@@ -57,16 +71,20 @@ impl Triggers {
         }
     }
 
-    /// What a trigger makes of an event, and what it did inside the host.
-    async fn ask(
+    /// What a trigger makes of an event. `idempotency_key`: that of every try of the event; none: there is one try.
+    pub(super) async fn ask(
         &self,
         program: &Arc<Program>,
         event: &Event,
         remote_address: Option<Box<str>>,
-    ) -> Result<(Reaction, Staged, Instance), FireError> {
+        idempotency_key: Option<String>,
+    ) -> Result<Asked, FireError> {
         let workflow = &program.plan.workflow;
         let runs_started = self.executor.store().runs_started(workflow).map_err(crate::executor::Error::from)?;
-        let (call, secrets) = self.call(program, runs_started)?;
+        let (mut call, secrets) = self.call(program, runs_started)?;
+        if let Some(key) = idempotency_key {
+            call.idempotency_key = key;
+        }
         if let Some(plugin) = self.registry.get(&program.trigger.digest) {
             if let Some(reason) = plugin.quarantine_reason() {
                 return Err(FireError::Quarantined(plugin.description.name.clone(), reason));
@@ -84,22 +102,14 @@ impl Triggers {
             let note = &note[..note.floor_char_boundary(MESSAGE_BYTES_MAX)];
             tracing::info!(%workflow, %note, "an event started nothing");
         }
-        if !(reaction.set_timers.is_empty() && reaction.clear_timers.is_empty()) {
-            return Err(Failure::bad_answer("this host has no timers for triggers yet").into());
-        }
-        Ok((reaction, context.effects.staged, instance))
-    }
-
-    async fn react(
-        &self,
-        program: &Arc<Program>,
-        reaction: Reaction,
-        staged: Staged,
-        instance: Instance,
-    ) -> Result<Response, FireError> {
         if reaction.start.len() > STARTS_MAX {
             return Err(Failure::bad_answer(format_args!("{} starts; at most {STARTS_MAX}", reaction.start.len())).into());
         }
+        Ok(Asked { reaction, staged: context.effects.staged, instance })
+    }
+
+    async fn react(&self, program: &Arc<Program>, asked: Asked) -> Result<Response, FireError> {
+        let Asked { reaction, staged, instance } = asked;
         let reply = reaction.response.map(response).transpose()?;
         let mut waiting = None;
         let mut starts = Vec::with_capacity(reaction.start.len());
@@ -116,9 +126,10 @@ impl Triggers {
                 Some(wait_ms) => waiting = Some((begin, wait_ms.min(WAIT_MS_MAX))),
             }
         }
-        let signals = self.signals(program, reaction.signals)?;
+        let mut beside = self.signals(program, reaction.signals)?;
+        let timers = self.timer_change(program, reaction.set_timers, reaction.clear_timers)?;
         let started = !starts.is_empty();
-        if !started && staged.is_empty() && signals.is_empty() {
+        if !started && staged.is_empty() && beside.is_empty() && timers.is_none() {
             return match (waiting, reply) {
                 (Some((start, wait_ms)), _) => {
                     let begun = self.executor.begin_waiting(start, vec![instance])?;
@@ -129,7 +140,16 @@ impl Triggers {
             };
         }
         let (start, wait_ms) = waiting.map_or((None, 0), |(start, wait_ms)| (Some(start), wait_ms));
-        let (_, begun) = self.executor.begin(starts, start, staged, signals).await?;
+        let (_, begun) = match timers {
+            None => self.executor.begin(starts, start, staged, beside).await?,
+            Some(timers) => {
+                beside.push(Change::Timers(Box::new(timers)));
+                let _current = self.while_current(program).await.ok_or(FireError::Superseded)?;
+                let begun = self.executor.begin(starts, start, staged, beside).await?;
+                self.look_at_timers(&program.plan.workflow);
+                begun
+            }
+        };
         match (begun, reply) {
             (Some(begun), _) => self.wait(program, begun, wait_ms).await,
             (None, Some(reply)) => Ok(reply),
@@ -137,7 +157,7 @@ impl Triggers {
         }
     }
 
-    fn signals(&self, program: &Program, signals: Vec<triggers::Signal>) -> Result<Vec<Change>, FireError> {
+    pub(super) fn signals(&self, program: &Program, signals: Vec<triggers::Signal>) -> Result<Vec<Change>, FireError> {
         if signals.len() > SIGNALS_MAX {
             return Err(Failure::bad_answer(format_args!("{} signals; at most {SIGNALS_MAX}", signals.len())).into());
         }
@@ -216,11 +236,14 @@ impl Callee for Triggers {
     ) -> BoxFuture<'a, Result<Called, Failure>> {
         let event = Event::Called(triggers::Called { user: user.map(ToOwned::to_owned), context: context.text().to_owned() });
         Box::pin(async move {
-            let (reaction, staged, _) = match self.ask(program, &event, None).await {
+            let Asked { reaction, staged, .. } = match self.ask(program, &event, None, None).await {
                 Ok(asked) => asked,
                 Err(FireError::Failed(failure)) => return Err(failure),
                 Err(error) => return Err(Failure::error("not-started", error.to_string())),
             };
+            if !(reaction.set_timers.is_empty() && reaction.clear_timers.is_empty()) {
+                return Err(Failure::bad_answer("a start by name sets no timers"));
+            }
             let mut starts = reaction.start.into_iter();
             match (starts.next(), starts.next(), reaction.note) {
                 (Some(start), None, _) => {
@@ -235,7 +258,7 @@ impl Callee for Triggers {
     }
 }
 
-fn read_start(program: &Arc<Program>, start: triggers::Start) -> Result<Start, Failure> {
+pub(super) fn read_start(program: &Arc<Program>, start: triggers::Start) -> Result<Start, Failure> {
     if start.context.len() > CONTEXT_BYTES_MAX {
         let message = format!("the run's context has {} bytes; at most {CONTEXT_BYTES_MAX} are kept", start.context.len());
         return Err(Failure::error("too-large", message));

@@ -1,29 +1,46 @@
 //! How runs start: outside events go to trigger components, and what these answer becomes runs and responses.
 
 mod fire;
+mod fires;
 mod routes;
+mod timers;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 pub use fire::FireError;
+pub use fires::{Fire, NextFires};
 pub use routes::{HttpRoute, Matched, Route, RouteConflict, Routes};
+pub use timers::Held;
 
 use crate::executor::{ConfigScope, Executor, Program, TriggerServices, rfc3339};
 use crate::limits::{CONFIG_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::plugin::exports::triggers;
 use crate::plugin::{CallContext, CallError, Instance, Registry};
 use crate::run::{Failure, SecretUse};
+use crate::store::{Change, Timer, TimerChange};
 use crate::workflow::Key;
+use routes::Wanted;
+use timers::Timers;
 
 /// What listens for events on behalf of active workflows.
 pub struct Triggers {
     executor: Arc<Executor>,
     registry: Arc<Registry>,
     routes: ArcSwap<Routes>,
+    timers: Timers,
     /// Where this host is reached from outside: `https://weft.example.org`.
     public_url: String,
+}
+
+/// What a trigger subscribed to.
+pub struct Subscribed {
+    /// Its routes.
+    pub routes: Vec<HttpRoute>,
+    /// What is committed when its revision becomes the active one: its timers in the place of those that there were, and what it did inside
+    /// the host.
+    pub changes: Vec<Change>,
 }
 
 /// Why a trigger could not say what to subscribe to.
@@ -35,15 +52,16 @@ pub enum SubscribeError {
     /// It said no.
     #[error("{} ({})", .0.message, .0.code)]
     Failed(Failure),
-    /// What it did could not be stored.
-    #[error("{0}")]
-    Store(String),
+    /// The store could not be read.
+    #[error(transparent)]
+    Executor(#[from] crate::executor::Error),
 }
 
 impl Triggers {
     /// Nothing is listened to yet. Starts by name go through these triggers from now on.
     pub fn new(executor: Arc<Executor>, registry: Arc<Registry>, public_url: String) -> Arc<Self> {
-        let triggers = Arc::new(Self { executor: executor.clone(), registry, routes: ArcSwap::default(), public_url });
+        let (routes, timers) = (ArcSwap::default(), Timers::default());
+        let triggers = Arc::new(Self { executor: executor.clone(), registry, routes, timers, public_url });
         executor.set_callee(triggers.clone());
         triggers
     }
@@ -66,6 +84,7 @@ impl Triggers {
     /// Listens to these routes from now on. Requests that are under way keep the old ones.
     pub fn listen(&self, routes: Routes) {
         self.routes.store(Arc::new(routes));
+        self.try_held_timers();
     }
 
     /// The URL of a route.
@@ -73,9 +92,10 @@ impl Triggers {
         format!("{}/hooks/{}", self.public_url, route.path(workflow))
     }
 
-    /// Asks the trigger of a revision what to subscribe to: the routes among it.
-    pub async fn subscribe(&self, program: &Program) -> Result<Vec<HttpRoute>, SubscribeError> {
-        let (call, secrets) = self.call(program, 0).map_err(SubscribeError::Failed)?;
+    /// Asks the trigger of a revision what to subscribe to.
+    pub async fn subscribe(&self, program: &Program) -> Result<Subscribed, SubscribeError> {
+        let runs_started = self.executor.store().runs_started(&program.plan.workflow).map_err(crate::executor::Error::from)?;
+        let (call, secrets) = self.call(program, runs_started).map_err(SubscribeError::Failed)?;
         let mut instance = self.instance_of(program).await?;
         let context = self.context(program, &call, secrets, None);
         let (answer, context) = instance.subscribe(&call, context).await;
@@ -84,14 +104,22 @@ impl Triggers {
             let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());
             return Err(SubscribeError::Failed(Failure::bad_answer(what)));
         }
-        let mut changes = Vec::new();
-        crate::executor::staged_changes(context.effects.staged, &[], &mut changes);
-        self.executor.store().commit(changes).await.map_err(|error| SubscribeError::Store(error.to_string()))?;
         let kind = self.registry.get(&program.trigger.digest);
         let declared = kind.as_ref().and_then(|plugin| plugin.trigger(&program.trigger.name)).map(|kind| &kind.subscribes[..]);
-        let routes = subscriptions.into_iter().map(|subscription| routes::read(subscription, declared.unwrap_or_default()));
-        let routes: Result<Vec<Option<HttpRoute>>, Failure> = routes.collect();
-        Ok(routes.map_err(SubscribeError::Failed)?.into_iter().flatten().collect())
+        let (mut routes, mut set) = (Vec::new(), Vec::new());
+        for subscription in subscriptions {
+            match routes::read(subscription, declared.unwrap_or_default()).map_err(SubscribeError::Failed)? {
+                Wanted::Route(route) => routes.push(route),
+                Wanted::Timer((id, at_ms, payload)) => {
+                    set.push(Timer { id, at_ms, payload, revision: program.plan.revision });
+                }
+                Wanted::Call => {}
+            }
+        }
+        let timers = TimerChange { drop_all: true, set, ..TimerChange::none(&program.plan.workflow) };
+        let mut changes = vec![Change::Timers(Box::new(timers))];
+        crate::executor::staged_changes(context.effects.staged, &[], &mut changes);
+        Ok(Subscribed { routes, changes })
     }
 
     /// A fresh instance of a program's trigger.
@@ -103,8 +131,17 @@ impl Triggers {
 
     /// What every call of a trigger is told, and the tokens in its config.
     fn call(&self, program: &Program, runs_started: u32) -> Result<(triggers::Call, Vec<SecretUse>), Failure> {
-        let clock = self.executor.clock();
-        let now_ms = clock.now_ms();
+        let now_ms = self.executor.clock().now_ms();
+        self.call_at(program, runs_started, now_ms, hex::encode(self.executor.clock().random()))
+    }
+
+    fn call_at(
+        &self,
+        program: &Program,
+        runs_started: u32,
+        now_ms: u64,
+        idempotency_key: String,
+    ) -> Result<(triggers::Call, Vec<SecretUse>), Failure> {
         let scope = ConfigScope::of_trigger(&self.executor, now_ms);
         let config = program.plan.trigger.render(&scope, CONFIG_BYTES_MAX);
         let config = config.map_err(|error| Failure::error("too-large", error.to_string()))?;
@@ -115,7 +152,7 @@ impl Triggers {
             config: config.text().to_owned(),
             runs_started,
             hook_url: Some(format!("{}/hooks/{}", self.public_url, program.plan.workflow)),
-            idempotency_key: hex::encode(clock.random()),
+            idempotency_key,
             more: None,
         };
         Ok((call, scope.into_tokens()))

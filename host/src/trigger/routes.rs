@@ -1,5 +1,6 @@
 //! Which workflow a request to `/hooks/…` belongs to.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,7 +11,7 @@ use crate::executor::Program;
 use crate::limits::{BODY_BYTES_DEFAULT, BODY_BYTES_MAX, HOOK_PATH_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::plugin::exports::triggers;
 use crate::run::Failure;
-use crate::workflow::Key;
+use crate::workflow::{Json, Key};
 
 /// A route that a trigger subscribed to. Stored with the workflow, so that a start asks no trigger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,17 +36,23 @@ impl HttpRoute {
 #[derive(Clone, Default)]
 pub struct Routes {
     by_path: matchit::Router<Arc<Route>>,
+    by_workflow: HashMap<Key, Arc<Active>>,
 }
 
-/// A route and the revision that it starts.
+/// A route and the revisions that it starts.
 pub struct Route {
-    program: Arc<Program>,
-    /// The revision on trial beside it.
-    trial: Option<Arc<Trial>>,
+    active: Arc<Active>,
     /// Methods that it takes.
     pub methods: Vec<Method>,
     /// The longest body.
     pub body_bytes_max: usize,
+}
+
+/// The revisions that a workflow's events start.
+pub(super) struct Active {
+    program: Arc<Program>,
+    /// The revision on trial beside it.
+    trial: Option<Trial>,
 }
 
 /// A revision that has a share of the starts.
@@ -58,10 +65,28 @@ struct Trial {
 impl Route {
     /// The revision that the next request starts.
     pub fn program(&self) -> &Arc<Program> {
+        self.active.next()
+    }
+}
+
+impl Active {
+    /// The revision that the next event starts.
+    pub(super) fn next(&self) -> &Arc<Program> {
         match &self.trial {
             Some(trial) if is_of_share(trial.starts.fetch_add(1, Ordering::Relaxed), trial.share_percent) => &trial.program,
             _ => &self.program,
         }
+    }
+
+    /// The active one.
+    pub(super) fn program(&self) -> &Arc<Program> {
+        &self.program
+    }
+
+    /// Whether events start this revision.
+    pub(super) fn has(&self, revision: u32) -> bool {
+        let trial = self.trial.as_ref().map(|trial| trial.program.plan.revision);
+        self.program.plan.revision == revision || trial == Some(revision)
     }
 }
 
@@ -95,12 +120,14 @@ impl Routes {
         trial: Option<(Arc<Program>, u8)>,
         routes: &[HttpRoute],
     ) -> Result<(), RouteConflict> {
-        let trial = trial.map(|(program, share_percent)| Arc::new(Trial { program, share_percent, starts: AtomicU32::new(0) }));
+        let trial = trial.map(|(program, share_percent)| Trial { program, share_percent, starts: AtomicU32::new(0) });
+        let active = Arc::new(Active { program: program.clone(), trial });
+        let workflow = &program.plan.workflow;
+        self.by_workflow.insert(workflow.clone(), active.clone());
         for route in routes {
-            let workflow = &program.plan.workflow;
             let path = route.path(workflow);
             let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
-            let entry = Route { program: program.clone(), trial: trial.clone(), methods, body_bytes_max: route.body_bytes_max };
+            let entry = Route { active: active.clone(), methods, body_bytes_max: route.body_bytes_max };
             self.by_path.insert(path, Arc::new(entry)).map_err(|error| RouteConflict {
                 workflow: workflow.clone(),
                 path: path.to_owned(),
@@ -108,6 +135,11 @@ impl Routes {
             })?;
         }
         Ok(())
+    }
+
+    /// The revisions that a workflow's events start; none: it is paused, or cannot be run.
+    pub(super) fn of(&self, workflow: &Key) -> Option<&Arc<Active>> {
+        self.by_workflow.get(workflow)
     }
 
     /// The route of a path below `/hooks/`.
@@ -118,16 +150,32 @@ impl Routes {
     }
 }
 
-/// What a trigger asked for, if this host can do it: a route, or none where it only wants to be called.
-pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) -> Result<Option<HttpRoute>, Failure> {
-    let is_declared = |name: &str| declared.iter().any(|declared| declared == name);
-    let undeclared = |name: &str| Failure::bad_answer(format_args!("it subscribes to `{name}`, which its type does not declare"));
+/// What a trigger asked for.
+pub(super) enum Wanted {
+    /// Requests to a route.
+    Route(HttpRoute),
+    /// A timer, by its id, with its time and its payload.
+    Timer((Box<str>, u64, Json)),
+    /// To be called by name.
+    Call,
+}
+
+/// What a trigger asked for, if this host can do it.
+pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) -> Result<Wanted, Failure> {
+    use triggers::Subscription;
+    let name = match &subscription {
+        Subscription::Http(_) => "http",
+        Subscription::Timer(_) => "timer",
+        Subscription::Callable => "callable",
+        _ => return Err(Failure::bad_answer("this host delivers requests, timers and starts by name only, so far")),
+    };
+    if declared.iter().all(|declared| declared != name) {
+        return Err(Failure::bad_answer(format_args!("it subscribes to `{name}`, which its type does not declare")));
+    }
     let route = match subscription {
-        triggers::Subscription::Http(route) if is_declared("http") => route,
-        triggers::Subscription::Http(_) => return Err(undeclared("http")),
-        triggers::Subscription::Callable if is_declared("callable") => return Ok(None),
-        triggers::Subscription::Callable => return Err(undeclared("callable")),
-        _ => return Err(Failure::bad_answer("this host delivers requests and starts by name only, so far")),
+        Subscription::Http(route) => route,
+        Subscription::Timer(timer) => return Ok(Wanted::Timer(crate::plugin::timer(timer)?)),
+        _ => return Ok(Wanted::Call),
     };
     let is_method = |method: &String| method.parse::<Method>().is_ok_and(|parsed| parsed.as_str() == method);
     if route.methods.is_empty() || route.methods.len() > SUBSCRIPTIONS_MAX || !route.methods.iter().all(is_method) {
@@ -144,7 +192,7 @@ pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) ->
         }
     }
     let body_bytes_max = route.body_bytes_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes as usize).min(BODY_BYTES_MAX);
-    Ok(Some(HttpRoute { methods: route.methods, path: route.path, body_bytes_max }))
+    Ok(Wanted::Route(HttpRoute { methods: route.methods, path: route.path, body_bytes_max }))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub use node::{
 pub use registry::{NodeEntry, TriggerEntry};
 pub use trigger::{
     Action, Called, FinishedRun, HttpEvent, HttpRoute, Mode, Reaction, Settlement, Start, Subscription, Trigger, TriggerCall,
-    TriggerEvent, TriggerSignal, TriggerType,
+    TriggerEvent, TriggerSignal, TriggerTimer, TriggerType,
 };
 
 /// What `plugin!` expands to; not for direct use.

@@ -12,7 +12,7 @@ use crate::{schema, time};
 
 pub use triggers::{
     Action, Call as TriggerCall, Called, Event as TriggerEvent, FinishedRun, HttpEvent, HttpRoute, Mode, Reaction, Settlement,
-    Signal as TriggerSignal, Start, Subscription,
+    Signal as TriggerSignal, Start, Subscription, Timer as TriggerTimer,
 };
 
 /// A trigger type. The implementing struct is the trigger's config, with its variables filled in.
@@ -115,6 +115,18 @@ impl Start {
     }
 }
 
+impl TriggerTimer {
+    /// A timer that is due at a time, in milliseconds since 1970, and hands this back then.
+    pub fn new(id: &str, at_ms: u64, payload: &impl Serialize) -> Result<Self, Failure> {
+        Ok(Self { id: id.into(), at: time::rfc3339(at_ms), payload: to_json(payload)? })
+    }
+
+    /// When it is due, in milliseconds since 1970.
+    pub fn at_ms(&self) -> u64 {
+        time::parse(&self.at)
+    }
+}
+
 impl Reaction {
     /// Nothing starts.
     pub fn nothing(note: &str) -> Self {
@@ -132,6 +144,20 @@ impl Reaction {
             note: None,
             more: None,
         }
+    }
+
+    /// A timer is set; one with its id moves.
+    #[must_use]
+    pub fn set_timer(mut self, timer: TriggerTimer) -> Self {
+        self.set_timers.push(timer);
+        self
+    }
+
+    /// A timer is dropped, if there is one with this id.
+    #[must_use]
+    pub fn clear_timer(mut self, id: &str) -> Self {
+        self.clear_timers.push(id.into());
+        self
     }
 
     /// The caller gets this at once.

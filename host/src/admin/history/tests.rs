@@ -72,7 +72,7 @@ impl World {
             published_ms: 1,
         };
         self.store.publish(&revision, &entry(What::WorkflowPublished)).await.unwrap();
-        self.store.activate(&key, Some((number, Value::Null)), &entry(What::WorkflowActivated)).await.unwrap();
+        self.store.activate(&key, Some((number, Value::Null)), &[], &entry(What::WorkflowActivated)).await.unwrap();
     }
 
     /// A run that was accepted and ended at these times; none: it goes on.

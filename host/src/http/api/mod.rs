@@ -3,6 +3,7 @@
 mod audit;
 mod environment;
 mod events;
+mod fires;
 mod held;
 mod plugins;
 mod queues;
@@ -79,6 +80,10 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::GET, "/workflows/{key}/export", |call| Box::pin(workflows::export(call)));
     add(Method::GET, "/workflows/{key}/steps/{step}/variables", |call| Box::pin(steps::variables(call)));
     add(Method::POST, "/workflows/{key}/steps/{step}/test", |call| Box::pin(steps::test(call)));
+    add(Method::GET, "/workflows/{key}/fires", |call| Box::pin(fires::next(call)));
+    add(Method::GET, "/workflows/{key}/set-aside", |call| Box::pin(fires::set_aside(call)));
+    add(Method::POST, "/workflows/{key}/set-aside/{number}/retry", |call| Box::pin(fires::retry(call)));
+    add(Method::DELETE, "/workflows/{key}/set-aside/{number}", |call| Box::pin(fires::drop(call)));
     add(Method::GET, "/runs", |call| Box::pin(runs::list(call)));
     add(Method::GET, "/runs/{id}", |call| Box::pin(runs::show(call)));
     add(Method::DELETE, "/runs/{id}", |call| Box::pin(runs::delete(call)));

@@ -20,6 +20,7 @@ use crate::store::history::Totals;
 use crate::store::record::Batch;
 use crate::store::run_store::RunHead;
 use crate::store::runs::{decode, index_keys};
+use crate::store::timers::Timer;
 use crate::store::{Blobs, FORMAT, Kv as _, SledKv, keys};
 use crate::workflow::Key;
 
@@ -138,6 +139,10 @@ impl Filler {
             let head: RunHead = decode(value)?;
             index_keys(&head).iter().for_each(|index| self.batch.put(index, &[]));
             self.totals.entry(head.workflow.clone()).or_default().add(Totals::of(&head));
+        }
+        if kind == b'i' {
+            let timer: Timer = decode(value)?;
+            self.batch.put(&keys::due_timer(key, timer.at_ms), &[]);
         }
         self.batch.put(key, value);
         if self.batch.bytes() >= CARE_BATCH_BYTES { self.write() } else { Ok(()) }

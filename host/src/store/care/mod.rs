@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub use compact::{Compacted, compact};
 pub use export::{Exported, export};
 pub use import::import;
+#[cfg(test)]
+pub(super) use verify::verify_kv;
 pub use verify::{Kind, Problem, Report, verify};
 
 use super::folder::{Folder, sync_folder};

@@ -9,6 +9,7 @@ use crate::digest::Digest;
 use crate::run::{Accepted, Entry, RunId, Status};
 use crate::store::kv::Op;
 use crate::store::record::Batch;
+use crate::store::timers::{SetAside, Timer, TimerChange};
 use crate::store::{
     Asked, AuditEntry, Change, Draft, KeptSignal, MemoryKv, Pin, Place, PluginRecord, Revision, RunChange, RunHead,
     RunStore as _, SealedSecret, SignalName, Store, TrustedKey, What, Who, keys,
@@ -107,6 +108,11 @@ async fn fill(store: &Store) {
     let other = SignalName { name: "other".into(), ..signal() };
     let kept = KeptSignal { name: other, payload: Json::null(), sent_ms: 1 };
     store.commit(vec![Change::Ask(Box::new(asked)), Change::KeepSignal(Box::new(kept))]).await.unwrap();
+    let timer = Timer { id: "t".into(), at_ms: 9, payload: Json::null(), revision: 1 };
+    let failure = crate::run::Failure::error("no", "not now");
+    let set_aside = Some(SetAside { timer: timer.clone(), failure, revision: 1, at_ms: 9 });
+    let timers = TimerChange { set: vec![timer], set_aside, ..TimerChange::none(&key()) };
+    store.commit(vec![Change::Timers(Box::new(timers))]).await.unwrap();
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -93,7 +93,7 @@ pub fn verify(data: &Path) -> Result<Report, Error> {
 
 /// Looks at everything in an engine, for tests.
 #[cfg(test)]
-pub(super) fn verify_kv(kv: &dyn Kv, blobs: &Blobs) -> Report {
+pub(in crate::store) fn verify_kv(kv: &dyn Kv, blobs: &Blobs) -> Report {
     Verifier::over(kv, blobs).verify().unwrap()
 }
 

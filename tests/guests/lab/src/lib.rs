@@ -3,6 +3,7 @@
 mod effects;
 mod flow;
 mod start;
+mod ticks;
 mod waits;
 
 weft_sdk::plugin! {
@@ -12,5 +13,5 @@ weft_sdk::plugin! {
         flow::Whole, flow::Flaky, flow::Fail, flow::End, flow::Spin, flow::Out, waits::Sleep, waits::Hear, waits::Ask, waits::Sub,
         waits::Fetch
     ],
-    triggers: [start::Callable, start::Hook],
+    triggers: [start::Callable, start::Hook, ticks::Ticks],
 }

@@ -11,6 +11,7 @@ use crate::store::history::Totals;
 use crate::store::run_store::{Asked, Place, RunHead};
 use crate::store::runs::{self, Kept, index_keys, read_snapshot};
 use crate::store::secrets::SealedSecret;
+use crate::store::timers::{SetAside, Timer};
 use crate::store::vendors::TrustedKey;
 use crate::store::writer::Committed;
 use crate::store::{Error, keys, record};
@@ -48,6 +49,9 @@ impl Verifier<'_> {
             b'a' | b'b' | b'e' | b'o' | b'q' | b't' => self.index(key),
             b'g' => self.wait(key),
             b'h' => packed::<Kept>(content).map(drop),
+            b'i' => self.timer(key, &packed(content)?),
+            b'I' => self.due_timer(key),
+            b'S' => packed::<SetAside>(content).map(drop),
             b'x' => packed::<Arrival>(content).map(drop),
             b'y' => packed::<Asked>(content).map(drop),
             b'k' => ensure(content.len() == 16, "it names no run", RESTORE),
@@ -141,6 +145,18 @@ impl Verifier<'_> {
         let head = self.head(id)?.ok_or_else(|| (format!("there is no run {id}"), REBUILD))?;
         let stands = index_keys(&head).iter().any(|index| index == key);
         ensure(stands, format!("run {id} does not belong here"), REBUILD)
+    }
+
+    fn timer(&self, key: &[u8], timer: &Timer) -> Result<(), Wrong> {
+        ensure(key.ends_with(Digest::of(timer.id.as_bytes()).as_bytes()), "it is the timer of another key", RESTORE)?;
+        ensure(self.is_there(&keys::due_timer(key, timer.at_ms)), "it does not stand in the order of timers", REBUILD)
+    }
+
+    fn due_timer(&self, key: &[u8]) -> Result<(), Wrong> {
+        let (_, at_ms, timer) = keys::of_due_timer(key).ok_or_else(|| ("it names no timer".to_owned(), REBUILD))?;
+        let bytes = record::read(self.kv, self.blobs, &timer).map_err(unreadable)?;
+        let timer: Option<Timer> = bytes.map(|bytes| packed(&bytes)).transpose()?;
+        ensure(timer.is_some_and(|timer| timer.at_ms == at_ms), "there is no timer for this time", REBUILD)
     }
 
     fn wait(&self, key: &[u8]) -> Result<(), Wrong> {
