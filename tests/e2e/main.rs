@@ -45,6 +45,7 @@ mod replay;
 mod revisions;
 mod sandbox;
 mod scale;
+mod schedule;
 mod secrets;
 mod senders;
 mod side_by_side;

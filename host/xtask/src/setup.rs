@@ -59,7 +59,9 @@ pub(crate) fn packages(names: &[&str]) -> Result<()> {
 
 /// Makes sure that a folder has what its `package-lock.json` names.
 pub(crate) fn node_modules(folder: &Path) -> Result<()> {
-    if folder.join("node_modules/.package-lock.json").exists() {
+    let changed = |name: &str| folder.join(name).metadata().and_then(|facts| facts.modified()).ok();
+    let installed = changed("node_modules/.package-lock.json");
+    if installed.is_some() && installed >= changed("package-lock.json") {
         return Ok(());
     }
     run_command(Command::new("npm").args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]).current_dir(folder))
