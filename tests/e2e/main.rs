@@ -10,6 +10,7 @@ mod server;
 mod versions;
 mod web;
 
+mod api_calls;
 mod approvals;
 mod audit;
 mod authors;

@@ -28,6 +28,33 @@ pub(crate) fn settle(run: FinishedRun) -> Result<Settlement, Failure> {
     Ok(Settlement { proceed: true, response: Some(response) })
 }
 
+/// The same for a caller who wants the run's result: 422 where the run says no, and more of why.
+pub(crate) fn settle_call(run: FinishedRun) -> Result<Settlement, Failure> {
+    let failure = match &run.output {
+        Err(failure) if failure.code != "still-running" => failure,
+        _ => return settle(run),
+    };
+    let (status, title) = match failure.status {
+        Status::Failed | Status::Rejected | Status::Canceled => (422, "Unprocessable Content"),
+        _ => (500, "Internal Server Error"),
+    };
+    let name = status_name(failure.status);
+    let mut document = json!({
+        "title": title,
+        "status": status,
+        "code": "run-failed",
+        "detail": format!("run {} ended with status {name} ({})", run.run, failure.code),
+        "run": run.run,
+        "run_status": name,
+        "failure": failure.code,
+    });
+    if !run.messages.is_empty() {
+        document["messages"] = run.messages.into();
+    }
+    let response = HttpResponse::new(status, "application/problem+json", document.to_string());
+    Ok(Settlement { proceed: true, response: Some(response) })
+}
+
 fn status_name(status: Status) -> &'static str {
     match status {
         Status::Succeeded => "succeeded",
