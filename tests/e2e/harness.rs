@@ -3,8 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -29,23 +29,30 @@ impl Data {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// One in which a host has compiled the built-in plugins before: its cache, and the key that this is sealed with. Compiling takes seconds, and the first test
+    /// does it for all.
+    pub(crate) fn compiled() -> Self {
+        static COMPILED: OnceLock<PathBuf> = OnceLock::new();
+        let compiled = COMPILED.get_or_init(|| {
+            let folder = target().join("tmp/e2e-compiled");
+            let _ = std::fs::remove_dir_all(&folder);
+            std::fs::create_dir_all(folder.join("cache")).unwrap();
+            let data = Host::start_in(Self::new(), &[]).stop();
+            std::fs::copy(data.path().join("master.key"), folder.join("master.key")).unwrap();
+            copy(&data.path().join("cache"), &folder.join("cache"));
+            folder
+        });
+        let data = Self::new();
+        copy(compiled, data.path());
+        data
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Another folder with the same in it.
     pub(crate) fn copy(&self) -> Self {
-        fn copy(from: &Path, to: &Path) {
-            for entry in std::fs::read_dir(from).unwrap() {
-                let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-                if path.is_dir() {
-                    std::fs::create_dir_all(&to).unwrap();
-                    copy(&path, &to);
-                } else {
-                    std::fs::copy(&path, &to).unwrap();
-                }
-            }
-        }
         let other = Self::new();
         copy(self.path(), other.path());
         other
@@ -88,6 +95,18 @@ impl Data {
     }
 }
 
+fn copy(from: &Path, to: &Path) {
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if path.is_dir() {
+            std::fs::create_dir_all(&to).unwrap();
+            copy(&path, &to);
+        } else {
+            std::fs::copy(&path, &to).unwrap();
+        }
+    }
+}
+
 /// A host that did not start.
 pub(crate) struct Refused {
     pub(crate) data: Data,
@@ -125,7 +144,7 @@ pub(crate) type Headers<'a> = &'a [(&'a str, &'a str)];
 
 impl Host {
     pub(crate) fn start() -> Self {
-        Self::start_in(Data::new(), &[])
+        Self::start_in(Data::compiled(), &[])
     }
 
     /// With the test plugin `acme/lab`.
@@ -432,6 +451,12 @@ pub(crate) fn offline(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
     command.args(arguments).env_remove("WEFT_DATA").env("WEFT_URL", "http://127.0.0.1:1");
     command.stdin(Stdio::null()).output().unwrap()
+}
+
+/// How many plugins come with the host.
+pub(crate) fn built_in() -> usize {
+    let files = std::fs::read_dir(target().join("plugins")).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).count()
 }
 
 /// The shim between host and system, built once for this process.

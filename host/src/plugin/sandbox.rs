@@ -277,6 +277,7 @@ impl Guest {
     pub(super) fn begin(&mut self, call: CallContext) {
         self.call = call;
         self.call.http_calls_max = self.limits.http_calls;
+        self.bounds.exceeded = Exceeded::Nothing;
         self.cpu.reset();
     }
 
@@ -337,8 +338,9 @@ impl ResourceLimiter for Bounds {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory_bytes + desired.saturating_sub(current);
         if total > self.memory_bytes_max {
+            // As WebAssembly has it: most guests give up then, and this is why; one that can do without says so itself.
             self.exceeded = Exceeded::Memory;
-            return Err(wasmtime::Error::msg("memory limit"));
+            return Ok(false);
         }
         let more = total - self.memory_bytes;
         if self.of_host.fetch_add(more, Ordering::Relaxed) + more > GUESTS_MEMORY_BYTES_MAX {

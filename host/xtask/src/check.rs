@@ -31,5 +31,5 @@ pub(crate) fn check() -> Result<()> {
         cargo(&["install", "--locked", "cargo-deny", "--version", "0.20.2"])?;
         cargo(&["deny", "check", "licenses", "bans", "sources"])?;
     }
-    cargo(&["test", "--package", "weft", "--test", "layering"])
+    cargo(&["test", "--workspace", "--test", "layering"])
 }

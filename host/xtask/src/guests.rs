@@ -8,11 +8,14 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::setup::{self, TARGET, WasmToolchain};
-use crate::{languages, root, run_command, target};
+use crate::{languages, libraries, root, run_command, target};
 
 /// Builds the built-in plugins into `target/plugins`, where the host's build script embeds them from.
 pub(crate) fn build_plugins() -> Result<()> {
-    collect(&build(&root().join("plugins"))?, &target().join("plugins"))
+    // For QuickJS, which is C.
+    setup::packages(&["clang-19", "wasi-libc"])?;
+    let built = build(&root().join("plugins"))?;
+    collect(&libraries::initialise(built)?, &target().join("plugins"))
 }
 
 /// Builds the components that the tests use into `target/test-guests`.

@@ -65,15 +65,18 @@ pub(crate) fn build_js() -> Result<PathBuf> {
     Ok(component)
 }
 
-/// Whether a file was made after the last change of these.
-fn is_newer(file: &Path, sources: &[&Path]) -> bool {
+/// Whether a file was made after the last change of these files and folders.
+pub(crate) fn is_newer(file: &Path, sources: &[&Path]) -> bool {
     let made = |path: &Path| path.metadata().and_then(|metadata| metadata.modified()).ok();
     let changed = sources.iter().flat_map(|folder| files(folder)).filter_map(|path| made(&path)).max();
     made(file) > Some(changed.unwrap_or_else(SystemTime::now))
 }
 
-/// The files of a folder and of those in it, but not what was fetched or built there.
+/// The files of a folder and of those in it, but not what was fetched or built there; of a file itself.
 fn files(folder: &Path) -> Vec<PathBuf> {
+    if folder.is_file() {
+        return vec![folder.to_owned()];
+    }
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let own = entries.filter(|path| !path.ends_with("node_modules") && !path.ends_with("target"));
     own.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()

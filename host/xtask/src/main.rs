@@ -4,6 +4,7 @@ mod check;
 mod freeze;
 mod guests;
 mod languages;
+mod libraries;
 mod run;
 mod setup;
 mod test;
@@ -63,13 +64,14 @@ fn target() -> PathBuf {
 }
 
 fn host(arguments: &[&str]) -> Result<()> {
-    cargo(&[&["build", "--package", "weft"], arguments].concat())
+    // Not by package: that leaves out what others of the workspace want of the same dependencies, and those would be built twice.
+    cargo(&[&["build", "--workspace", "--bin", "weft"], arguments].concat())
 }
 
 fn bench() -> Result<()> {
     guests::build_plugins()?;
     guests::build_test_guests()?;
-    cargo(&["bench", "--package", "weft", "--bench", "dispatch", "--bench", "webhook", "--bench", "engine"])
+    cargo(&["bench", "--workspace", "--bench", "dispatch", "--bench", "webhook", "--bench", "engine"])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

@@ -1,0 +1,159 @@
+//! The suites that others wrote for their query languages, through the component as a host calls it. They come with packages, fetched when the tests run.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::harness::{offline, target};
+
+/// The folder of a package of the registry.
+fn package(name: &str, version: &str) -> PathBuf {
+    let folder = target().join("tmp/suites").join(name);
+    std::fs::create_dir_all(folder.join("src")).unwrap();
+    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
+    let manifest =
+        format!("[package]\nname = \"suite\"\nedition = \"2024\"\n[dependencies]\n{name} = \"={version}\"\n[workspace]\n");
+    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--format-version", "1", "--manifest-path"]).arg(folder.join("Cargo.toml"));
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let package = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == name).unwrap();
+    Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
+}
+
+fn read(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Files below a folder, in order.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { files(&path) } else { vec![path] }
+        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    files.sort();
+    files
+}
+
+/// A query, and what it is to give: a value, or none for a failure.
+struct Query {
+    name: String,
+    given: Value,
+    expression: String,
+    result: Option<Value>,
+}
+
+/// Carries the queries out, and gives the names of those that came out differently, with what came.
+fn differing(engine: &str, queries: Vec<Query>) -> Vec<String> {
+    let golden = tempfile::tempdir().unwrap();
+    let case = |query: Query| {
+        let config = json!({"engine": engine, "source": "{{$context.given}}", "expression": "{{$context.expression}}"});
+        let expect = match query.result {
+            Some(result) => json!({"done": result}),
+            None => json!({"failed": {"code": "query-error"}}),
+        };
+        json!({"name": query.name, "node": "json-query", "config": config, "input": {"given": query.given, "expression": query.expression}, "expect": expect})
+    };
+    let cases: Vec<Value> = queries.into_iter().map(case).collect();
+    let component = target().join("plugins/weft_calc.wasm");
+    let mut differing = Vec::new();
+    for (index, cases) in cases.chunks(900).enumerate() {
+        let folder = golden.path().join(index.to_string());
+        std::fs::create_dir(&folder).unwrap();
+        for (index, cases) in cases.chunks(60).enumerate() {
+            std::fs::write(folder.join(format!("{index:03}.yaml")), json!(cases).to_string()).unwrap();
+        }
+        let output = offline(&["plugin", "check", component.to_str().unwrap(), "--golden", folder.to_str().unwrap(), "--json"]);
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let checks = report["checks"].as_array().unwrap_or_else(|| panic!("{report}"));
+        let of_cases: Vec<&Value> =
+            checks.iter().filter(|check| check["check"].as_str().unwrap().starts_with("case: ")).collect();
+        assert_eq!(of_cases.len(), cases.len(), "each was carried out");
+        let failed = of_cases.iter().filter(|check| check["mark"] != "passed");
+        differing.extend(failed.map(|check| format!("{} {}", check["check"].as_str().unwrap(), check["problems"])));
+    }
+    differing
+}
+
+/// Checks that what came out differently is what is known to.
+#[track_caller]
+fn expect_few(differing: &[String], known: &[&str]) {
+    let unknown: Vec<&String> = differing.iter().filter(|line| !known.iter().any(|known| line.contains(known))).collect();
+    assert!(unknown.is_empty(), "{}: {unknown:#?}", unknown.len());
+    assert_eq!(differing.len(), known.len(), "what is right now is not to be excused: {differing:#?}");
+}
+
+#[test]
+fn jmespath_complies() {
+    let mut queries = Vec::new();
+    for file in files(&package("jmespath", "0.5.0").join("tests/compliance")) {
+        let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+        for (group, suite) in read(&file).as_array().unwrap().iter().enumerate() {
+            for (index, case) in suite["cases"].as_array().unwrap().iter().enumerate() {
+                // Some say only how fast they should be.
+                if case.get("result").is_none() && case.get("error").is_none() {
+                    continue;
+                }
+                queries.push(Query {
+                    name: format!("{name} {group} {index}"),
+                    given: suite["given"].clone(),
+                    expression: case["expression"].as_str().unwrap().into(),
+                    result: case.get("result").cloned(),
+                });
+            }
+        }
+    }
+    assert!(queries.len() > 800, "{}", queries.len());
+    // The library takes a slice with three colons for one with two.
+    expect_few(&differing("jmespath", queries), &["syntax 8 1 "]);
+}
+
+#[test]
+fn jsonata_complies() {
+    let folder = package("jsonata-rs", "0.3.4").join("tests/testsuite");
+    let mut queries = Vec::new();
+    let mut left_out = 0;
+    // `skip` holds what that package cannot do.
+    for file in [files(&folder.join("groups")), files(&folder.join("skip"))].concat() {
+        // Two hold half of a surrogate pair, which is no JSON here.
+        let Ok(found) = serde_json::from_str::<Value>(&std::fs::read_to_string(&file).unwrap()) else {
+            left_out += 1;
+            continue;
+        };
+        let cases = if let Value::Array(cases) = found { cases } else { vec![found] };
+        for (index, case) in cases.iter().enumerate() {
+            let name = format!("{} {index}", file.strip_prefix(&folder).unwrap().display());
+            let has = |member: &str| case.get(member).is_some_and(|value| !value.is_null() && *value != json!({}));
+            let given = match case["dataset"].as_str() {
+                Some(dataset) => read(&folder.join("datasets").join(dataset).with_extension("json")),
+                None => case["data"].clone(),
+            };
+            // There are no bindings here; some look at times, or at order in their own way.
+            let expression = match case["expr-file"].as_str() {
+                Some(beside) => std::fs::read_to_string(file.with_file_name(beside)).unwrap(),
+                None => case["expr"].as_str().unwrap().to_owned(),
+            };
+            if has("bindings") || has("result_re") || has("unordered") || has("depth") || has("timelimit") {
+                left_out += 1;
+                continue;
+            }
+            let result = match (case.get("result"), case["undefinedResult"].as_bool()) {
+                (Some(result), _) => Some(result.clone()),
+                (None, Some(true)) => Some(Value::Null),
+                _ => None,
+            };
+            queries.push(Query { name, given, expression, result });
+        }
+    }
+    assert!(queries.len() > 1_200, "{} and {left_out}", queries.len());
+    // That package writes `1e100` where JSONata writes `1e+100`; where there is no input, here it is `null`.
+    let known = ["function-string/case002.json", "function-string/case007.json", "function-string/case022.json"];
+    expect_few(&differing("jsonata", queries), &known);
+}
