@@ -141,6 +141,9 @@ pub const TABLES_PER_COMPONENT_MAX: u32 = 16;
 /// Bytes of memory that one instance may have, all its memories together.
 pub const STEP_MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// How often one call may be refused more memory: an interpreter asks a few times while it makes its own error of it.
+pub const MEMORY_REFUSALS_MAX: u32 = 1_000;
+
 /// Bytes that an operator may let one instance of a plugin have: interpreters with their libraries.
 pub const STEP_MEMORY_BYTES_CEILING: usize = 1024 * 1024 * 1024;
 

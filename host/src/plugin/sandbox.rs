@@ -21,8 +21,8 @@ use super::output::Output;
 use super::side_requests::SideRequests;
 use crate::limits::{
     CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, GUEST_CLOCK_RESOLUTION_MS, GUESTS_MEMORY_BYTES_MAX, HEAD_BYTES_MAX,
-    LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX,
-    SECRET_MASKED_BYTES_MIN, STAGED_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+    LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, MEMORY_REFUSALS_MAX, RANDOM_BYTES_MAX,
+    RESOURCE_HANDLES_MAX, SECRET_MASKED_BYTES_MIN, STAGED_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
 };
 use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged, Usage};
 use crate::workflow::{Key, Scope};
@@ -228,6 +228,8 @@ pub(super) type HostMemory = Arc<AtomicUsize>;
 
 struct Bounds {
     exceeded: Exceeded,
+    /// How often the call was refused more memory.
+    refusals: u32,
     memory_bytes: usize,
     memory_bytes_max: usize,
     of_host: HostMemory,
@@ -242,7 +244,8 @@ impl Drop for Bounds {
 impl Guest {
     /// A store for a new instance.
     pub(super) fn store(engine: &Engine, limits: CallLimits, of_host: HostMemory) -> Store<Self> {
-        let bounds = Bounds { exceeded: Exceeded::Nothing, memory_bytes: 0, memory_bytes_max: limits.memory_bytes, of_host };
+        let memory_bytes_max = limits.memory_bytes;
+        let bounds = Bounds { exceeded: Exceeded::Nothing, refusals: 0, memory_bytes: 0, memory_bytes_max, of_host };
         let cpu_max = Duration::from_millis(limits.cpu_ms);
         let cpu = CpuMeter::default();
         let guest = Self {
@@ -278,6 +281,7 @@ impl Guest {
         self.call = call;
         self.call.http_calls_max = self.limits.http_calls;
         self.bounds.exceeded = Exceeded::Nothing;
+        self.bounds.refusals = 0;
         self.cpu.reset();
     }
 
@@ -338,8 +342,12 @@ impl ResourceLimiter for Bounds {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let total = self.memory_bytes + desired.saturating_sub(current);
         if total > self.memory_bytes_max {
-            // As WebAssembly has it: most guests give up then, and this is why; one that can do without says so itself.
+            // As WebAssembly has it: most guests give up then, and this is why; one that can do without says so itself. But none asks for ever.
             self.exceeded = Exceeded::Memory;
+            self.refusals += 1;
+            if self.refusals > MEMORY_REFUSALS_MAX {
+                return Err(wasmtime::Error::msg("memory limit"));
+            }
             return Ok(false);
         }
         let more = total - self.memory_bytes;
@@ -435,6 +443,7 @@ mod tests {
         let of_host = HostMemory::default();
         let bounds = || Bounds {
             exceeded: Exceeded::Nothing,
+            refusals: 0,
             memory_bytes: 0,
             memory_bytes_max: GUESTS_MEMORY_BYTES_MAX,
             of_host: of_host.clone(),
