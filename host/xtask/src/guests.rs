@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -55,13 +56,19 @@ fn use_debian(command: &mut Command) -> Result<()> {
     let folders = [tools.clone(), tools.join("gcc-ld")].into_iter().chain(std::env::split_paths(&path));
     let path: OsString = std::env::join_paths(folders).context("PATH")?;
     let flags = "-Clink-self-contained=no -Clink-arg=-L/usr/lib/wasm32-wasi -Clink-arg=/usr/lib/wasm32-wasi/crt1-reactor.o";
+    // Its version of the language lacks what became stable later; the standard library switches that on by itself.
+    let wrapper = target().join("rustc-with-let-chains.sh");
+    fs::write(&wrapper, "#!/bin/sh\nexec \"$@\" '-Zcrate-attr=feature(let_chains)'\n")?;
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
     command
         .env("PATH", path)
         .env("RUSTC", "/usr/bin/rustc")
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_WASM32_WASIP2_LINKER", "wasm-component-ld")
         .env("RUSTFLAGS", flags)
-        .args(["-Z", "build-std=std,panic_abort"]);
+        .env("RUSTC_WORKSPACE_WRAPPER", wrapper)
+        // It is older than some crates say that they need, and compiles them all the same.
+        .args(["-Z", "build-std=std,panic_abort", "--ignore-rust-version"]);
     Ok(())
 }
 

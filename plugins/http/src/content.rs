@@ -105,7 +105,7 @@ fn broken(detail: &str) -> Refusal {
 }
 
 pub(crate) fn text(body: &[u8]) -> Result<&str, Refusal> {
-    str::from_utf8(body).map_err(|error| broken(&format!("it is not UTF-8: {error}")))
+    std::str::from_utf8(body).map_err(|error| broken(&format!("it is not UTF-8: {error}")))
 }
 
 fn json_of(body: &[u8]) -> Result<Box<RawValue>, Refusal> {

@@ -239,7 +239,7 @@ fn data_of(response: &HttpResponse) -> Result<Box<RawValue>, Failure> {
         || essence.starts_with("text/")
         || essence.ends_with("xml")
         || ["application/x-www-form-urlencoded", "application/javascript", "application/yaml"].contains(&essence.as_str());
-    match str::from_utf8(&response.body) {
+    match std::str::from_utf8(&response.body) {
         Ok(text) if is_text => to_raw_value(text).map_err(failed),
         _ => to_raw_value(&STANDARD.encode(&response.body)).map_err(failed),
     }
