@@ -44,7 +44,7 @@ impl<'a> Walk<'a> {
         let schema = self.resolved(schema);
         let kind = self.words(schema);
         let kind = if in_list { format!("list of {kind}") } else { kind };
-        let description = schema.get("description").or(schema.get("title")).and_then(Value::as_str).map(str::to_owned);
+        let description = schema.get("description").and_then(Value::as_str).map(str::to_owned);
         self.found.push(Member { variable: variable.clone(), r#type: kind, description });
         if depth > 0 {
             self.add_members(&variable, schema, in_list, depth - 1);
