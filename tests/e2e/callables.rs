@@ -153,6 +153,8 @@ fn a_job_is_started_by_a_step_that_does_not_wait() {
     let run = host.run_once("call-job", &json!({"parts": 4}));
     let job = step(&run, "rebuild")["output"]["run"].as_str().unwrap().to_owned();
     assert_eq!(run["output"], format!("the index is rebuilt by run {job}"));
+    // It is asked for with the step's commit, and begins right after.
+    eventually("the job is there", || host.api("GET", &format!("/runs/{job}"), b"").status == 200);
     assert_eq!(host.ended(&job)["output"], json!({"parts": 4}));
 }
 
