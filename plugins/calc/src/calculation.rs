@@ -63,7 +63,7 @@ impl Node for Calculation {
             Some(dialect) => {
                 let expression = Expression::read(dialect, &self.expression);
                 let invalid = |message| Failure::new("invalid-config", format!("/expression: {message}"));
-                Ok(Outcome::Done(expression.map_err(invalid)?.evaluate(None)?))
+                Ok(Outcome::Done(expression.map_err(invalid)?.evaluate()?))
             }
             None => {
                 let resolved = variables::resolve(&json!(self.expression).to_string(), None)?;

@@ -8,15 +8,19 @@ pub(crate) fn get(value: &Value, path: &str, indices_only: bool) -> Option<Value
         Some((first, rest)) => (first, Some(rest)),
         None => (path, None),
     };
-    let found = match value {
+    let below = |found: &Value| match rest {
+        Some(rest) => get(found, rest, indices_only),
+        None => Some(found.clone()),
+    };
+    match value {
         Value::Object(members) => match members.get(path) {
             // A member whose own name has dots.
-            Some(whole) => return Some(whole.clone()),
-            None => members.get(first)?.clone(),
+            Some(whole) => Some(whole.clone()),
+            None => below(members.get(first)?),
         },
         Value::Array(items) => match first.parse::<usize>() {
-            Ok(index) => items.get(index)?.clone(),
-            Err(_) if indices_only => return None,
+            Ok(index) => below(items.get(index)?),
+            Err(_) if indices_only => None,
             Err(_) => {
                 let mut found = Vec::new();
                 for item in items.iter().filter_map(|item| get(item, first, false)) {
@@ -25,12 +29,11 @@ pub(crate) fn get(value: &Value, path: &str, indices_only: bool) -> Option<Value
                         item => found.push(item),
                     }
                 }
-                Value::Array(found)
+                below(&Value::Array(found))
             }
         },
-        _ => return None,
-    };
-    rest.map_or(Some(found.clone()), |rest| get(&found, rest, indices_only))
+        _ => None,
+    }
 }
 
 #[cfg(test)]

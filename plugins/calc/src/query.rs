@@ -1,5 +1,6 @@
 //! `json-query`: picks from JSON.
 
+use serde_json::value::RawValue;
 use weft_js::Engine;
 use weft_sdk::prelude::*;
 
@@ -13,7 +14,8 @@ pub struct JsonQuery {
     #[serde(default)]
     engine: Language,
     /// What to pick from.
-    source: Value,
+    #[schemars(with = "Value")]
+    source: Box<RawValue>,
     /// The query. Variables become part of its text.
     expression: String,
     /// Which members of the result to keep, and what to call them; for a result that is an object, or a list of objects.
@@ -72,10 +74,9 @@ impl Node for JsonQuery {
     }
 
     fn execute(self, _: &Call) -> Answer {
-        let (engine, source, expression) = (json!(self.engine), self.source, json!(self.expression));
-        let arguments = [engine.to_string(), source.to_string(), expression.to_string()];
+        let (engine, expression) = (json!(self.engine).to_string(), json!(self.expression).to_string());
         let result = Engine::get()
-            .call("weftQuery", &[&arguments[0], &arguments[1], &arguments[2]])
+            .call("weftQuery", &[&engine, self.source.get(), &expression])
             .map_err(|thrown| Failure::new("query-error", thrown.message))?;
         if self.model.is_empty() {
             return Ok(Outcome::Done(result));

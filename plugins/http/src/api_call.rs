@@ -1,15 +1,15 @@
 //! `api-call`: other systems call a workflow and get its answer.
 
+use weft_sdk::FinishedRun;
 use weft_sdk::prelude::*;
-use weft_sdk::{FinishedRun, HttpRoute};
 
 use crate::access::{self, Admitted, Basic, Bearer, admit_address};
 use crate::content::{self, BodyKind};
 use crate::context::Context;
 use crate::input::Input;
+use crate::route::{self, Method, half_a_minute, post};
 use crate::settle;
 use crate::signature::Signature;
-use crate::webhook::Method;
 
 /// Lets other systems call the workflow by HTTP: each call is a run, and its output or the answer of a `response` step is what they get.
 #[derive(Deserialize, JsonSchema)]
@@ -52,26 +52,11 @@ enum Authentication {
     Signature(Signature),
 }
 
-fn post() -> Vec<Method> {
-    vec![Method::Post]
-}
-
-fn half_a_minute() -> u32 {
-    30_000
-}
-
 impl Trigger for ApiCall {
     const NAME: &str = "api-call";
 
     fn trigger_type() -> TriggerType {
-        TriggerType::of::<Self>(Mode::Synchronous, &["http"])
-            .category("http")
-            .context::<Context>()
-            .fails("unexpected-event", "The host told it of something that is no HTTP request.", "")
-            .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
-            .fails("denied", "The plugin may not use a secret that the config names.", "/authentication")
-            .fails("not-found", "A secret that the config names is not there (any more).", "/authentication")
-            .fails("invalid", "The secret of a `standard-webhooks` signature is not Base64.", "/authentication/signature/secret")
+        route::described(TriggerType::of::<Self>(Mode::Synchronous, &["http"]), "/authentication")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -84,8 +69,7 @@ impl Trigger for ApiCall {
     }
 
     fn subscribe(self, _: &TriggerCall) -> Result<Vec<Subscription>, Failure> {
-        let methods = self.methods.iter().map(|method| method.name().into()).collect();
-        Ok(vec![Subscription::Http(HttpRoute { methods, path: self.path, body_bytes_max: self.body_bytes_max })])
+        Ok(route::subscriptions(&self.methods, self.path, self.body_bytes_max))
     }
 
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
@@ -110,16 +94,17 @@ impl Trigger for ApiCall {
             Ok(data) => data,
             Err(refusal) => return Ok(refusal.reaction()),
         };
-        if let Err(refusal) = self.input.admit(&request, &data)? {
-            return Ok(refusal.reaction());
-        }
-        match Context::of(&request, &data, None, None) {
-            Ok(context) => Ok(Reaction::start(vec![Start::with(&context)?.wait(self.timeout_ms)])),
+        let context = match Context::of(&request, &data, None, None) {
+            Ok(context) => context,
+            Err(refusal) => return Ok(refusal.reaction()),
+        };
+        match self.input.admit(&context)? {
+            Ok(()) => Ok(Reaction::start(vec![Start::with(&context)?.wait(self.timeout_ms)])),
             Err(refusal) => Ok(refusal.reaction()),
         }
     }
 
     fn settle(self, _: &TriggerCall, run: FinishedRun) -> Result<Settlement, Failure> {
-        settle::settle_call(run)
+        settle::settle_call(&run)
     }
 }

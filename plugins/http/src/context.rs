@@ -20,14 +20,14 @@ pub(crate) struct Context<'a> {
     /// The path below `/hooks/`.
     path: &'a str,
     /// The segments of the path that vary, by name.
-    params: Map<String, Value>,
+    pub(crate) params: Map<String, Value>,
     /// What follows `?`, by name; a list where a name comes more than once.
-    query: Value,
+    pub(crate) query: Value,
     /// Header fields by lower-case name, without those that hold credentials.
     headers: Map<String, Value>,
     /// The body.
     #[schemars(with = "Value")]
-    data: &'a RawValue,
+    pub(crate) data: &'a RawValue,
     /// The body as it came, if the config asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     raw: Option<String>,

@@ -1,11 +1,9 @@
 //! What a call must look like, as JSON Schemas.
 
-use serde_json::value::RawValue;
-use weft_sdk::HttpEvent;
 use weft_sdk::prelude::*;
 
 use crate::access::{Admitted, Refusal};
-use crate::content;
+use crate::context::Context;
 use crate::schema::{mistakes, problems};
 
 /// JSON Schemas of the parts of a call; `crate::schema` says which keywords there are.
@@ -31,8 +29,7 @@ impl Input {
     }
 
     /// Refuses a call that does not fit, and says everything that is wrong with it.
-    pub(crate) fn admit(&self, request: &HttpEvent, data: &RawValue) -> Admitted<()> {
-        let params = || request.params.iter().map(|pair| (pair.name.clone(), Value::from(pair.value.as_str()))).collect();
+    pub(crate) fn admit(&self, context: &Context) -> Admitted<()> {
         let mut errors = Vec::new();
         let mut look = |part: &str, schema: &Option<Value>, value: &dyn Fn() -> Value| {
             let Some(schema) = schema else { return };
@@ -40,9 +37,9 @@ impl Input {
             errors
                 .extend(found.into_iter().map(|Problem { pointer, message }| json!({ "pointer": pointer, "message": message })));
         };
-        look("params", &self.params, &|| Value::Object(params()));
-        look("query", &self.query, &|| content::form(request.query.as_bytes()));
-        look("body", &self.body, &|| serde_json::from_str(data.get()).unwrap_or_default());
+        look("params", &self.params, &|| Value::Object(context.params.clone()));
+        look("query", &self.query, &|| context.query.clone());
+        look("body", &self.body, &|| serde_json::from_str(context.data.get()).unwrap_or_default());
         if errors.is_empty() {
             return Ok(Ok(()));
         }

@@ -11,6 +11,7 @@ mod path;
 mod request;
 mod response;
 mod response_message;
+mod route;
 mod schema;
 mod settle;
 mod signature;

@@ -1,5 +1,7 @@
 //! `request`: sends an HTTP request and waits for the response.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
@@ -130,7 +132,7 @@ impl Node for Request {
         Pending::with(())?.wait_request("response", self.request(&call.idempotency_key)?).answer()
     }
 
-    fn resume(self, _: &Call, _: State, event: Event) -> Answer {
+    fn resume(self, call: &Call, _: State, event: Event) -> Answer {
         let Event::Responded(Responded { response, .. }) = event else {
             return Err(Failure::new("unexpected-event", "a request waits for its response only"));
         };
@@ -143,7 +145,7 @@ impl Node for Request {
                 } else if (200..300).contains(&response.status_code) {
                     return self.result(&response);
                 } else {
-                    refused(&response)?
+                    refused(&response, call.now_ms())?
                 }
             }
         };
@@ -250,7 +252,7 @@ fn status_text(status: u16) -> &'static str {
 }
 
 /// An answer with another status than 2xx. Those of servers that are busy are tried again, as the step's `retry` says.
-fn refused(response: &HttpResponse) -> Result<Failure, Failure> {
+fn refused(response: &HttpResponse, now_ms: u64) -> Result<Failure, Failure> {
     let status = response.status_code;
     let message = format!("the server answered {status} {}", status_text(status)).trim_end().to_owned();
     let trouble = Trouble { message: &message, code: None, status: Some(status), data: Some(data_of(response)?) };
@@ -259,16 +261,16 @@ fn refused(response: &HttpResponse) -> Result<Failure, Failure> {
         return Ok(failure);
     }
     let retry_after = response.headers.iter().find(|header| header.name == "retry-after");
-    Ok(Failure { retry_after_ms: retry_after.and_then(|header| retry_after_ms(&header.value)), ..failure.transient() })
+    Ok(Failure { retry_after_ms: retry_after.and_then(|header| retry_after_ms(&header.value, now_ms)), ..failure.transient() })
 }
 
 /// `Retry-After` (RFC 9110): seconds, or a date.
-fn retry_after_ms(text: &str) -> Option<u32> {
+fn retry_after_ms(text: &str, now_ms: u64) -> Option<u32> {
     if let Ok(seconds) = text.trim().parse::<u32>() {
         return Some(seconds.saturating_mul(1000));
     }
     let at = httpdate::parse_http_date(text.trim()).ok()?;
-    let wait = at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+    let wait = at.duration_since(UNIX_EPOCH + Duration::from_millis(now_ms)).unwrap_or_default();
     u32::try_from(wait.as_millis()).ok()
 }
 
@@ -317,8 +319,10 @@ mod tests {
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {
-        assert_eq!(retry_after_ms(" 2 "), Some(2_000));
-        assert_eq!(retry_after_ms("Sun, 06 Nov 1994 08:49:37 GMT"), Some(0));
-        assert_eq!(retry_after_ms("soon"), None);
+        let at = |text| retry_after_ms(text, 784_111_770_000);
+        assert_eq!(at(" 2 "), Some(2_000));
+        assert_eq!(at("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7_000));
+        assert_eq!(at("Sun, 06 Nov 1994 08:49:20 GMT"), Some(0));
+        assert_eq!(at("soon"), None);
     }
 }

@@ -1,6 +1,9 @@
 //! The part of JSON Schema (2020-12) that calls are checked by. A library with all of it makes this component five times as large,
 //! which every webhook would pay for; a schema with a keyword that is not known here is refused when the workflow is published.
 
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
+
 use regex_lite::Regex;
 use weft_sdk::prelude::*;
 
@@ -37,6 +40,10 @@ const TYPES: [&str; 7] = ["null", "boolean", "object", "array", "number", "integ
 
 /// How deep schemas are followed into each other: one that refers to itself must end.
 const DEPTH_MAX: usize = 64;
+
+/// How much is looked at in one call: places in the schema, each with the value that stands there, and more for long texts and lists. Whoever
+/// calls may send what he likes, and the host counts it against this plugin if a check never ends.
+const WORK_MAX: usize = 200_000;
 
 /// What is wrong with a schema as written. `at` is where it stands.
 pub(crate) fn problems(schema: &Value, at: &str) -> Vec<Problem> {
@@ -93,22 +100,48 @@ fn check(root: &Value, schema: &Value, at: &str, depth: usize, problems: &mut Ve
     }
 }
 
-/// What is wrong with a value, so many mistakes at most. `at` is where it stands.
+/// What is wrong with a value, so many mistakes at most. `at` is where it stands. A value that takes too much to check is refused.
 pub(crate) fn mistakes(schema: &Value, value: &Value, at: &str, max: usize) -> Vec<Problem> {
-    let mut look = Look { root: schema, depth: 0, found: Vec::new() };
+    let (work, patterns) = (Cell::new(WORK_MAX), RefCell::default());
+    let mut look = Look { root: schema, depth: 0, max, work: &work, patterns: &patterns, found: Vec::new() };
     look.at(schema, value, at);
-    look.found.truncate(max);
-    look.found
+    let mut found = look.found;
+    if work.get() == 0 {
+        found.insert(0, Problem::new(at, "there is too much here to check: send less at once"));
+    }
+    found.truncate(max);
+    found
 }
 
 struct Look<'a> {
     root: &'a Value,
     depth: usize,
+    /// Mistakes after which nothing more is looked at.
+    max: usize,
+    /// What is left of [`WORK_MAX`].
+    work: &'a Cell<usize>,
+    /// Expressions that were made ready.
+    patterns: &'a RefCell<HashMap<String, Option<Regex>>>,
     found: Vec<Problem>,
 }
 
 impl Look<'_> {
+    /// Whether there is no use in looking on.
+    fn is_over(&self) -> bool {
+        self.found.len() >= self.max || self.work.get() == 0
+    }
+
     fn at(&mut self, schema: &Value, value: &Value, at: &str) {
+        if self.is_over() {
+            return;
+        }
+        let size = match value {
+            Value::String(text) => text.len() / 256,
+            Value::Array(items) => items.len() / 16,
+            Value::Object(members) => members.len() / 16,
+            _ => 0,
+        };
+        self.work.set(self.work.get().saturating_sub(1 + size));
         if self.depth > DEPTH_MAX {
             return self.found.push(Problem::new(at, "the schema refers to itself too often"));
         }
@@ -151,18 +184,23 @@ impl Look<'_> {
             "minItems" => off(items(), |is, limit| is < limit, "the number of items must be at least"),
             "maxItems" => off(items(), |is, limit| is > limit, "the number of items must be at most"),
             "pattern" => {
-                let pattern = wanted.as_str().and_then(|pattern| Regex::new(pattern).ok()).zip(value.as_str());
-                pattern.filter(|(pattern, text)| !pattern.is_match(text)).map(|_| format!("this must match {wanted}"))
+                let is_match = |(pattern, text)| {
+                    let mut patterns = self.patterns.borrow_mut();
+                    let ready = patterns.entry(String::from(pattern)).or_insert_with(|| Regex::new(pattern).ok());
+                    ready.as_ref().is_none_or(|pattern| pattern.is_match(text))
+                };
+                let matches = wanted.as_str().zip(value.as_str()).is_none_or(is_match);
+                (!matches).then(|| format!("this must match {wanted}"))
             }
             "uniqueItems" if *wanted == true => {
-                let all = value.as_array().map_or(&[][..], Vec::as_slice);
-                let twice = (1..all.len()).any(|nth| all[..nth].contains(&all[nth]));
+                let mut seen = HashSet::new();
+                let twice = !value.as_array().into_iter().flatten().all(|item| seen.insert(item));
                 twice.then(|| "the items must differ".into())
             }
             "required" => {
                 if let Value::Object(members) = value {
                     let names = wanted.as_array().into_iter().flatten().filter_map(Value::as_str);
-                    for name in names.filter(|name| !members.contains_key(*name)) {
+                    for name in names.filter(|name| !members.contains_key(*name)).take(self.max) {
                         self.found.push(Problem::new(&format!("{at}/{}", escaped(name)), "this is missing"));
                     }
                 }
@@ -178,6 +216,9 @@ impl Look<'_> {
             }
             "additionalProperties" => {
                 for (name, member) in value.as_object().into_iter().flatten() {
+                    if self.is_over() {
+                        break;
+                    }
                     if schema.get("properties").and_then(|properties| properties.get(name)).is_none() {
                         self.at(wanted, member, &format!("{at}/{}", escaped(name)));
                     }
@@ -186,6 +227,9 @@ impl Look<'_> {
             }
             "items" => {
                 for (nth, item) in value.as_array().into_iter().flatten().enumerate() {
+                    if self.is_over() {
+                        break;
+                    }
                     self.at(wanted, item, &format!("{at}/{nth}"));
                 }
                 None
@@ -212,7 +256,7 @@ impl Look<'_> {
     }
 
     fn fits(&self, schema: &Value, value: &Value) -> bool {
-        let mut look = Look { root: self.root, depth: self.depth, found: Vec::new() };
+        let mut look = Look { max: 1, found: Vec::new(), ..*self };
         look.at(schema, value, "");
         look.found.is_empty()
     }
@@ -279,6 +323,25 @@ mod tests {
         assert_eq!(at, [&expected[..], &["/body/more", "/body/not"]].concat());
         assert_eq!(pointers(&mistakes(&schema, &json!({"id": 1}), "", 9)), ["/items"]);
         assert_eq!(mistakes(&json!({"$ref": "#"}), &json!(1), "", 9).len(), 1, "a circle ends");
+    }
+
+    #[test]
+    fn a_check_ends_whatever_is_sent() {
+        let long: Value = (0..300_000).map(Value::from).collect();
+        let texts = json!({"type": "array", "items": {"type": "string"}});
+        assert_eq!(mistakes(&texts, &long, "", 50).len(), 50);
+        assert_eq!(mistakes(&json!({"uniqueItems": true}), &long, "", 50).len(), 0);
+        let too_much = |schema: &Value, value: &Value| {
+            let found = mistakes(schema, value, "/body", 50);
+            assert!(found[0].message.contains("too much"), "{}", found[0].message);
+        };
+        let numbers = json!({"items": {"type": "number"}});
+        too_much(&numbers, &long);
+        assert!(mistakes(&numbers, &(0..100_000).map(Value::from).collect(), "", 50).is_empty(), "this much is fine");
+        // Each level doubles what is to be looked at, and hides what is wrong with it.
+        let doubling = json!({"anyOf": [{"items": {"$ref": "#"}, "type": "array"}, {"items": {"$ref": "#"}, "minItems": 1}]});
+        let deep = (0..40).fold(json!("end"), |inner, _| json!([inner]));
+        too_much(&doubling, &deep);
     }
 
     #[test]

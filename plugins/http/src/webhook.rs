@@ -1,13 +1,14 @@
 //! `webhook`: runs that begin with an HTTP request.
 
 use weft_sdk::prelude::*;
-use weft_sdk::{FinishedRun, HttpEvent, HttpRoute};
+use weft_sdk::{FinishedRun, HttpEvent};
 
 use crate::access::{self, Admitted, Basic, Bearer, Refusal, admit_address};
 use crate::body::{Fields, http_response};
 use crate::content::{self, BodyKind};
 use crate::context::{Context, Raw, Variables};
 use crate::path;
+use crate::route::{self, Method, half_a_minute, post};
 use crate::settle;
 use crate::signature::{Signature, dedup_key};
 
@@ -65,17 +66,6 @@ enum Wait {
     Async,
 }
 
-/// A method of HTTP.
-#[derive(Clone, Copy, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Method {
-    Get,
-    Post,
-    Put,
-    Patch,
-    Delete,
-}
-
 /// What tells deliveries apart.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -119,30 +109,15 @@ impl Default for Reply {
     }
 }
 
-fn post() -> Vec<Method> {
-    vec![Method::Post]
-}
-
 fn json_only() -> Vec<BodyKind> {
     vec![BodyKind::Json]
-}
-
-fn half_a_minute() -> u32 {
-    30_000
 }
 
 impl Trigger for Webhook {
     const NAME: &str = "webhook";
 
     fn trigger_type() -> TriggerType {
-        TriggerType::of::<Self>(Mode::ByConfig, &["http"])
-            .category("http")
-            .context::<Context>()
-            .fails("unexpected-event", "The host told it of something that is no HTTP request.", "")
-            .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
-            .fails("denied", "The plugin may not use a secret that the config names.", "")
-            .fails("not-found", "A secret that the config names is not there (any more).", "")
-            .fails("invalid", "The secret of a `standard-webhooks` signature is not Base64.", "/signature/secret")
+        route::described(TriggerType::of::<Self>(Mode::ByConfig, &["http"]), "")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -160,8 +135,7 @@ impl Trigger for Webhook {
     }
 
     fn subscribe(self, _: &TriggerCall) -> Result<Vec<Subscription>, Failure> {
-        let methods = self.methods.iter().map(|method| method.name().into()).collect();
-        Ok(vec![Subscription::Http(HttpRoute { methods, path: self.path, body_bytes_max: self.body_bytes_max })])
+        Ok(route::subscriptions(&self.methods, self.path, self.body_bytes_max))
     }
 
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
@@ -181,7 +155,7 @@ impl Trigger for Webhook {
     }
 
     fn settle(self, _: &TriggerCall, run: FinishedRun) -> Result<Settlement, Failure> {
-        settle::settle(run)
+        settle::settle(&run)
     }
 }
 
@@ -251,17 +225,5 @@ fn check_dedup(dedup: &Value, is_signed: bool) -> Option<Problem> {
         "nothing" | "scheme" if has_name => Some(Problem::new("/dedup/name", "this is for `header` and `body` only")),
         "scheme" if !is_signed => Some(Problem::new("/dedup/by", "without a `signature` there is no scheme")),
         _ => None,
-    }
-}
-
-impl Method {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Get => "GET",
-            Self::Post => "POST",
-            Self::Put => "PUT",
-            Self::Patch => "PATCH",
-            Self::Delete => "DELETE",
-        }
     }
 }

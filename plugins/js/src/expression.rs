@@ -1,13 +1,13 @@
 //! Formulas, in which `{{…}}` stands for a value: it is bound to a name, never pasted as text.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use weft_sdk::capability::variables;
 use weft_sdk::{Failure, Problem};
 
 use crate::Engine;
 
 /// The language of a formula.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Dialect {
     /// math.js: numbers, matrices, units; lists begin at 1.
     #[serde(rename = "math.js")]
@@ -64,17 +64,17 @@ impl Expression {
         let checked = Self::read(dialect, text).and_then(|expression| {
             let (dialect, source) = (json(&expression.dialect), json(&expression.source));
             let count = expression.templates.len().to_string();
-            let realm = Engine::get().realm();
-            realm.call("weftCheckExpression", &[&dialect, &source, &count]).map_err(|thrown| thrown.message)
+            let checked = Engine::get().call("weftCheckExpression", &[&dialect, &source, &count]);
+            checked.map_err(|thrown| thrown.message)
         });
         checked.err().map(|message| Problem::new(pointer, message)).into_iter().collect()
     }
 
-    /// Calculates with the run's variables as they are now, and gives JSON. `own_scope`: what the step is about to give its own branch, as JSON.
-    pub fn evaluate(&self, own_scope: Option<&str>) -> Result<String, Failure> {
+    /// Calculates with the run's variables as they are now, and gives JSON.
+    pub fn evaluate(&self) -> Result<String, Failure> {
         let values = match &self.templates[..] {
             [] => "[]".into(),
-            templates => variables::resolve(&json(&templates), own_scope)?,
+            templates => variables::resolve(&json(&templates), None)?,
         };
         let (dialect, source) = (json(&self.dialect), json(&self.source));
         let engine = Engine::get();

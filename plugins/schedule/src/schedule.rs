@@ -205,7 +205,7 @@ impl Schedule {
     /// Which of the times that are due start a run, each with how many before it do not, and whether it makes up for one that was missed; and how many
     /// there are before all of them.
     fn choose(&self, plan: &Plan, planned: i64, now: i64) -> (Vec<(i64, usize, bool)>, usize) {
-        let kept = if self.missed == Missed::All { self.missed_max + 1 } else { 1 };
+        let kept = if self.missed == Missed::All { self.missed_max.saturating_add(1) } else { 1 };
         let Due { times, more } = plan.due(planned, now, kept, COUNTED_MAX + 1);
         let newest = times.last().copied().filter(|newest| now - newest <= self.late_ms);
         let is_missed = |time: i64| Some(time) != newest;

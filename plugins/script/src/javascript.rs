@@ -108,11 +108,7 @@ impl Node for Javascript {
 }
 
 fn failure(thrown: Thrown) -> Failure {
-    if !thrown.stack.is_empty() {
-        for line in thrown.stack.lines() {
-            log::debug(line);
-        }
-    }
+    thrown.stack.lines().for_each(log::debug);
     let code = match thrown.kind {
         Kind::Error => "script-error",
         Kind::Syntax => "script-syntax",

@@ -40,30 +40,20 @@ enum Engine {
     Basic,
 }
 
-/// Members that keep their templates until they are evaluated: what stands in them is code, and variables are bound to it, never pasted in.
-const CODE: [&str; 1] = ["expression"];
-
 impl Condition {
     /// Reads a condition that was kept raw. `own_scope` is what `$scopes.<this step>` gives in it.
     pub(crate) fn read(raw: &Map<String, Value>, own_scope: &Value) -> Result<Self, Failure> {
-        let (code, template): (Map<_, _>, Map<_, _>) =
-            raw.clone().into_iter().partition(|(name, _)| CODE.contains(&name.as_str()));
-        let filled = variables::resolve(&Value::from(template).to_string(), Some(&own_scope.to_string()))?;
-        let invalid = |error: serde_json::Error| Failure::new("invalid-config", format!("/condition: {error}"));
-        let mut filled: Map<String, Value> = serde_json::from_str(&filled).map_err(invalid)?;
-        filled.extend(code);
-        serde_json::from_value(filled.into()).map_err(invalid)
+        let filled = variables::resolve(&json!(raw).to_string(), Some(&own_scope.to_string()))?;
+        serde_json::from_str(&filled).map_err(|error| Failure::new("invalid-config", format!("/condition: {error}")))
     }
 
-    /// Whether it holds. Code in it sees `own_scope`, if there is one, as `$scopes.<this step>`.
-    pub(crate) fn holds(&self, own_scope: Option<&Value>) -> Result<bool, Failure> {
-        let _ = own_scope;
-        match self.engine {
-            Engine::Basic => Ok(match (&self.group, self.operator) {
-                (Some(group), _) => group.holds(),
-                (None, Some(operator)) => compare(&self.left, operator, &self.right),
-                (None, None) => true,
-            }),
+    /// Whether it holds.
+    pub(crate) fn holds(&self) -> bool {
+        let Engine::Basic = self.engine;
+        match (&self.group, self.operator) {
+            (Some(group), _) => group.holds(),
+            (None, Some(operator)) => compare(&self.left, operator, &self.right),
+            (None, None) => true,
         }
     }
 

@@ -49,7 +49,7 @@ impl Node for Decide {
     }
 
     fn execute(self, _: &Call) -> Answer {
-        let holds = self.condition.holds(None)?;
+        let holds = self.condition.holds();
         if !holds && self.mode == Mode::Reject {
             return Err(Failure::new("condition-false", "the condition does not hold").status(Status::Failed).output(&false));
         }

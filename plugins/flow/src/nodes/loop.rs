@@ -23,9 +23,12 @@ pub(crate) struct Loop {
     exit: Exit,
     /// How many rounds there may be at most; with more the step fails.
     #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 100_000))]
+    #[schemars(range(min = 1, max = LIMIT_MAX))]
     limit: u32,
 }
+
+/// Rounds that `limit` may allow.
+const LIMIT_MAX: u32 = 100_000;
 
 fn limit() -> u32 {
     10_000
@@ -121,7 +124,7 @@ impl Node for Loop {
             .fails("loop-limit", "There are more rounds than `limit` allows. The result says `exceeded`.", "/limit")
             .fails(
                 "invalid-config",
-                "The target is a negative number, or a variable gave something that no condition can be made of.",
+                "The target is a negative number, or a variable gave a limit, or something that no condition can be made of, that cannot be used.",
                 "",
             )
     }
@@ -157,14 +160,18 @@ impl Node for Loop {
 impl Loop {
     /// Begins the first round, from this one on, that is to be carried out.
     fn go_on(self, from: u32) -> Answer {
+        if !(1..=LIMIT_MAX).contains(&self.limit) {
+            return Err(invalid("/limit", &format!("{} is not between 1 and {LIMIT_MAX}", self.limit)));
+        }
         let mut index = from;
         while let Some(round) = self.round(index)? {
             if index >= self.limit {
                 let message = format!("after {} rounds there are still more, and `limit` allows no more", self.limit);
                 return Err(Failure::new("loop-limit", message).output(&Looped {
-                    exceeded: true,
+                    looped: index,
+                    done: false,
                     broken: false,
-                    ..Looped::broken(index)
+                    exceeded: true,
                 }));
             }
             let stopped = self.condition_of(When::Before).map_or(Ok(None), |condition| condition.stops(&round))?;
@@ -180,7 +187,8 @@ impl Loop {
         done(Looped { looped: index, done: true, broken: false, exceeded: false })
     }
 
-    /// A round; none: the loop is at its end. One item is copied each time, whatever the length of the list.
+    /// A round; none: the loop is at its end. Of a list in a variable one item is copied each time, whatever
+    /// its length; a text is copied whole.
     fn round(&self, index: u32) -> Result<Option<Round>, Failure> {
         let part = variables::slice(&self.target.to_string(), index, 1)?;
         let first = part.items.into_iter().next().map(|item| serde_json::from_str(&item).unwrap_or_default());
@@ -207,7 +215,7 @@ impl Checkpoint {
     /// What to do because the condition does not hold for a round; none: it holds.
     fn stops(&self, round: &Round) -> Result<Option<OnFalse>, Failure> {
         let scope = json!(round);
-        let holds = Condition::read(&self.raw, &scope)?.holds(Some(&scope))?;
+        let holds = Condition::read(&self.raw, &scope)?.holds();
         Ok((!holds).then_some(self.on_false))
     }
 }

@@ -17,12 +17,15 @@ pub(crate) struct WaitSignal {
     #[schemars(with = "Option<String>")]
     key: Option<Value>,
     /// How long it waits at most, in milliseconds; without it as long as the run may take.
-    #[schemars(range(min = 1, max = 15_552_000_000_u64))]
+    #[schemars(range(min = 1, max = LONGEST_MS))]
     timeout_ms: Option<u64>,
     /// What comes when no message came in time.
     #[serde(default)]
     on_timeout: OnTimeout,
 }
+
+/// 180 days.
+const LONGEST_MS: u64 = 15_552_000_000;
 
 /// What comes when no message came in time.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
@@ -52,6 +55,9 @@ impl Node for WaitSignal {
     }
 
     fn execute(self, call: &Call) -> Answer {
+        if self.timeout_ms.is_some_and(|timeout_ms| !(1..=LONGEST_MS).contains(&timeout_ms)) {
+            return Err(invalid("/timeout_ms", "it is between 1 and the milliseconds of 180 days"));
+        }
         let key = match &self.key {
             None => None,
             Some(key @ (Value::String(_) | Value::Number(_))) => Some(text(key)),

@@ -22,6 +22,8 @@ mod request;
 mod response;
 #[path = "../../../../plugins/http/src/response_message.rs"]
 mod response_message;
+#[path = "../../../../plugins/http/src/route.rs"]
+mod route;
 #[path = "../../../../plugins/http/src/schema.rs"]
 mod schema;
 #[path = "../../../../plugins/http/src/settle.rs"]
