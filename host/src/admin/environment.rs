@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Admin, Error};
+use crate::capability::is_name;
 use crate::limits::{ENVIRONMENT_BYTES_MAX, ENVIRONMENT_MAX};
 use crate::store::{Store, What};
 use crate::workflow::Json;
@@ -15,10 +16,7 @@ impl Admin {
 
     /// Sets a variable; what begins from now on sees it.
     pub async fn set_environment(&self, name: &str, value: &str) -> Result<(), Error> {
-        let is_name = name.starts_with(|c: char| c.is_ascii_alphabetic())
-            && name.len() <= 64
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        if !is_name {
+        if !is_name(name) {
             let what =
                 format!("`{name}` is no name of a variable: use 1 to 64 letters, digits, `-` and `_`, beginning with a letter");
             return Err(Error::Setting(what));

@@ -33,6 +33,7 @@ impl Admin {
     /// Delivers an event once more that was set aside, to the revision that is active now: how many runs it starts. After a failure it
     /// stays.
     pub async fn retry_set_aside(&self, key: &Key, number: u64) -> Result<usize, Error> {
+        self.head(key).await?;
         let entry = self.entry(What::EventRetried, key.as_str(), json!({ "number": number.to_string() }));
         let runs = self.triggers.retry_set_aside(key, number, entry).await?;
         runs.ok_or_else(|| Self::no_event(number))
@@ -40,6 +41,7 @@ impl Admin {
 
     /// Drops an event that was set aside.
     pub async fn drop_set_aside(&self, key: &Key, number: u64) -> Result<(), Error> {
+        self.head(key).await?;
         let entry = self.entry(What::EventDropped, key.as_str(), json!({ "number": number.to_string() }));
         let dropped = self.triggers.drop_set_aside(key, number, entry).await?;
         if dropped { Ok(()) } else { Err(Self::no_event(number)) }

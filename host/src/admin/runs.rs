@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::publish::Choice;
+use super::publish::{Choice, Pins};
 use super::{Admin, Error};
 use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start};
 use crate::plugin::Plugin;
-use crate::run::{Decision, RunId};
+use crate::run::{Decision, RunId, Staged};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
-use crate::workflow::{Json, Key};
+use crate::workflow::{Definition, Json, Key};
 
 /// Which definition of a workflow a run is to carry out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,18 +80,19 @@ impl Admin {
         loop {
             let called = self.executor().called(&program, start.context.clone(), Some("admin")).await;
             let Called { context, dedup, queue, staged } = called.map_err(Error::NotStarted)?;
-            let begin = Start { dedup, queue, manual: true, ..Start::new(program.clone(), context) };
-            match self.executor().begin(vec![begin], None, staged, Vec::new()).await {
-                Ok((begun, _)) => {
-                    let begun = begun.into_iter().next();
-                    return match begun {
-                        Some(Begun::New(run) | Begun::Duplicate(run)) => Ok(run),
-                        None => Err(crate::executor::Error::Overloaded.into()),
-                    };
-                }
+            match self.begin(Start { dedup, queue, ..Start::new(program.clone(), context) }, staged).await {
                 Err(error) if error.is_changed() => {}
-                Err(error) => return Err(error.into()),
+                begun => return Ok(begun?),
             }
+        }
+    }
+
+    /// Begins a run by hand.
+    pub(super) async fn begin(&self, start: Start, staged: Staged) -> Result<RunId, crate::executor::Error> {
+        let (begun, _) = self.executor().begin(vec![Start { manual: true, ..start }], None, staged, Vec::new()).await?;
+        match begun.into_iter().next() {
+            Some(Begun::New(run) | Begun::Duplicate(run)) => Ok(run),
+            None => Err(crate::executor::Error::Overloaded),
         }
     }
 
@@ -116,14 +117,21 @@ impl Admin {
         })
     }
 
-    /// The draft as it is now, kept for the runs that carry it out.
+    /// The draft as it is now.
     async fn draft_program(&self, key: &Key) -> Result<Arc<Program>, Error> {
         let (draft, _) = self.draft(key).await?;
-        let (trigger_pin, node_pins) = self.resolve(&draft.definition, Choice::Newest).await?;
+        let pins = self.resolve(&draft.definition, Choice::Newest).await?;
+        self.unpublished_program(draft.definition, pins).await
+    }
+
+    /// A definition that is no revision, kept for the runs that carry it out.
+    pub(super) async fn unpublished_program(&self, definition: Definition, pins: Pins) -> Result<Arc<Program>, Error> {
+        let key = definition.key.clone();
+        let (trigger_pin, node_pins) = pins;
         let kept = Revision {
             workflow: key.clone(),
             number: 0,
-            definition: draft.definition,
+            definition,
             trigger_pin,
             node_pins,
             author: String::new(),
@@ -131,7 +139,7 @@ impl Admin {
             published_ms: 0,
         };
         let digest = self.store.keep_draft_of_run(&kept).await?;
-        let program = self.executor().programs().program(key, 0, Some(&digest));
+        let program = self.executor().programs().program(&key, 0, Some(&digest));
         program.map_err(|error| Error::Unrunnable(0, error.to_string()))
     }
 

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::publish::Choice;
+use super::publish::{Choice, Found, pin};
 use super::{Admin, Error};
 use crate::executor::Start;
-use crate::limits::VARIABLES_LISTED_MAX;
+use crate::limits::{CONTEXT_BYTES_MAX, VARIABLES_LISTED_MAX};
 use crate::plugin::{Kind, NodeType};
-use crate::run::{RunId, view};
-use crate::store::{Revision, Store};
-use crate::workflow::{DateRange, Definition, Key, Member, ON_FAILURE, Options, Step, TypeRef, members, pinned};
+use crate::run::{RunId, Staged, view};
+use crate::store::Store;
+use crate::workflow::{DateRange, Json, Key, Member, ON_FAILURE, Options, Problem, Step, TypeRef, members, pinned};
 
 /// A variable that a step can name.
 #[derive(Debug, Serialize)]
@@ -78,9 +78,22 @@ impl Admin {
         }
         add("system", None, of_system());
         let named = |variable: String| Member { variable, r#type: "string".into(), description: None };
-        add("env", None, self.environment().await?.into_iter().map(|(name, _)| named(format!("$env.{name}"))).collect());
+        add(
+            "env",
+            None,
+            self.environment()
+                .await?
+                .into_iter()
+                .take(VARIABLES_LISTED_MAX)
+                .map(|(name, _)| named(format!("$env.{name}")))
+                .collect(),
+        );
         let secrets = self.read(Store::secrets).await?;
-        add("secret", None, secrets.into_iter().map(|secret| named(format!("$secrets.{}", secret.name))).collect());
+        add(
+            "secret",
+            None,
+            secrets.into_iter().take(VARIABLES_LISTED_MAX).map(|secret| named(format!("$secrets.{}", secret.name))).collect(),
+        );
         Ok(all)
     }
 
@@ -89,66 +102,46 @@ impl Admin {
     pub async fn test_step(&self, workflow: &Key, step: &Key, given: Given) -> Result<RunId, Error> {
         self.executor().check_space()?;
         let (draft, _) = self.draft(workflow).await?;
-        let Definition { weft, key, trigger, steps, .. } = draft.definition;
-        let mut wanted = find(&steps, step).ok_or_else(|| missing(step))?.clone();
+        let mut definition = draft.definition;
+        let mut wanted = find(&definition.steps, step).ok_or_else(|| missing(step))?.clone();
         wanted.branches.clear();
         if let Some(config) = &given.config {
             wanted.config = config.clone();
         }
-        let mut problems = Vec::new();
-        let found = (self.found(Kind::Trigger, &trigger.r#type).await, self.found(Kind::Node, &wanted.r#type).await);
-        let (trigger_found, node_found) = match found {
-            (Ok(trigger), Ok(node)) => (trigger, node),
-            (trigger, node) => {
-                let at = |found: Result<_, _>, pointer: &str| {
-                    found.err().map(|message| crate::workflow::Problem::new(pointer, message))
-                };
-                problems.extend(at(trigger, "/trigger/type").into_iter().chain(at(node, "/type")));
-                return Err(Error::Invalid(problems));
-            }
+        let held = self.standing().await?.held;
+        let found = |kind, type_name: &str, at: &str| {
+            let found = self.find(kind, type_name, Choice::Newest, &held);
+            found.map_err(|problem| Error::Invalid(vec![Problem { pointer: at.into(), ..problem }]))
         };
-        self.check_config(Kind::Node, &node_found.0, &node_found.1, &wanted.config, "/config", &mut problems).await?;
+        let (trigger_plugin, trigger_name) = found(Kind::Trigger, &definition.trigger.r#type, "/trigger/type")?;
+        let (plugin, name) = found(Kind::Node, &wanted.r#type, "/type")?;
+        let mut problems = Vec::new();
+        self.check_config(Kind::Node, &plugin, &name, &wanted.config, "/config", &mut problems).await?;
         if !problems.is_empty() {
             return Err(Error::Invalid(problems));
         }
-        let context = self.given_context(given).await?;
-        wanted.config = pinned(&wanted.config, step);
-        let node_pins = BTreeMap::from([(wanted.r#type.clone(), super::publish::pin(&node_found.0, node_found.1))]);
-        let kept = Revision {
-            workflow: key.clone(),
-            number: 0,
-            definition: Definition {
-                weft,
-                key: key.clone(),
-                title: None,
-                description: None,
-                trigger,
-                steps: vec![wanted],
-                options: Options::default(),
-            },
-            trigger_pin: super::publish::pin(&trigger_found.0, trigger_found.1),
-            node_pins,
-            author: String::new(),
-            message: None,
-            published_ms: 0,
-        };
-        let digest = self.store.keep_draft_of_run(&kept).await?;
-        let program = self.executor().programs().program(&key, 0, Some(&digest));
-        let program = program.map_err(|error| Error::Unrunnable(0, error.to_string()))?;
-        let start = Start { manual: true, ..Start::new(program, context.into()) };
-        let (begun, _) = self.executor().begin(vec![start], None, crate::run::Staged::default(), Vec::new()).await?;
-        match begun.into_iter().next() {
-            Some(crate::executor::Begun::New(run) | crate::executor::Begun::Duplicate(run)) => Ok(run),
-            None => Err(crate::executor::Error::Overloaded.into()),
+        let context = Json::from(self.given_context(workflow, given).await?);
+        if context.text().len() > CONTEXT_BYTES_MAX {
+            let bytes = context.text().len();
+            return Err(Error::Setting(format!("what is given has {bytes} bytes; at most {CONTEXT_BYTES_MAX}")));
         }
+        wanted.config = pinned(&wanted.config, step);
+        let pins = (pin(&trigger_plugin, trigger_name), BTreeMap::from([(wanted.r#type.clone(), pin(&plugin, name))]));
+        definition.steps = vec![wanted];
+        definition.options = Options::default();
+        let program = self.unpublished_program(definition, pins).await?;
+        Ok(self.begin(Start::new(program, context), Staged::default()).await?)
     }
 
     /// What [`pinned`] reads.
-    async fn given_context(&self, given: Given) -> Result<Value, Error> {
+    async fn given_context(&self, workflow: &Key, given: Given) -> Result<Value, Error> {
         let mut context = Value::Null;
         let mut steps = serde_json::Map::new();
         if let Some(run) = given.run {
-            let (_, entries) = self.run(run).await?;
+            let (head, entries) = self.run(run).await?;
+            if head.workflow != *workflow {
+                return Err(Error::Setting(format!("run {run} is one of `{}`", head.workflow)));
+            }
             let seen = view(run, &entries, &|_| String::new());
             let read = |raw: &serde_json::value::RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
             context = seen.context.as_deref().map(read).unwrap_or_default();
@@ -164,12 +157,7 @@ impl Admin {
         Ok(json!({ "context": context, "steps": steps, "scopes": given.scopes }))
     }
 
-    async fn found(&self, kind: Kind, type_name: &str) -> Result<super::publish::Found, String> {
-        let held = self.standing().await.map_err(|error| error.to_string())?.held;
-        self.find(kind, type_name, Choice::Newest, &held).map_err(|problem| problem.message)
-    }
-
-    fn newest(&self, kind: Kind, type_name: &str) -> Option<super::publish::Found> {
+    fn newest(&self, kind: Kind, type_name: &str) -> Option<Found> {
         let reference: TypeRef = type_name.parse().ok()?;
         Some((self.registry.resolve(kind, &reference).ok()?, reference.name))
     }

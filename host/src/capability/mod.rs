@@ -22,7 +22,7 @@ use crate::plugin::contract;
 use crate::plugin::{CallContext, Guest, Services};
 
 pub use outbound::{HttpClient, Outbound, with_key};
-pub use vault::{Vault, VaultError};
+pub use vault::{Vault, VaultError, is_name};
 
 /// Adds every capability of this host to what components can import.
 pub fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {

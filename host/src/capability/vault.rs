@@ -241,11 +241,15 @@ fn told(what: What, name: &str, who: Who, at_ms: u64, details: Value) -> AuditEn
     AuditEntry { at_ms, who, what, on: name.to_owned(), details }
 }
 
-fn check_name(name: &str) -> Result<(), VaultError> {
-    let good = name.len() <= 64
+/// Whether a template can name a secret, or a variable of the host, so.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-    if good { Ok(()) } else { Err(VaultError::Name(name.to_owned())) }
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+}
+
+fn check_name(name: &str) -> Result<(), VaultError> {
+    if is_name(name) { Ok(()) } else { Err(VaultError::Name(name.to_owned())) }
 }
 
 fn bound_to(name: &str, version: u32, hosts: &[String]) -> Vec<u8> {

@@ -9,7 +9,7 @@ use super::print;
 
 #[derive(Subcommand)]
 pub(super) enum Env {
-    /// Set a variable. It is no secret: everybody who sees a run sees it.
+    /// Set a variable. It is no secret: everybody who sees a run sees it, and every plugin that looks at its run's variables.
     Set {
         /// What workflows call it: `{{$env.NAME}}`.
         name: String,

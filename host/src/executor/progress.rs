@@ -54,7 +54,7 @@ impl ProgressBoard {
         progress.message = line.chars().filter(|c| !c.is_control()).collect::<String>().into();
         let mut last = self.last();
         if last.len() >= PROGRESS_KEPT_MAX && !last.contains_key(&(progress.run, progress.step.clone())) {
-            // Ids sort by time: what has been known longest goes.
+            // Ids sort by time: a step of the oldest run goes.
             last.pop_first();
         }
         let is_told = match last.entry((progress.run, progress.step.clone())) {
@@ -64,8 +64,9 @@ impl ProgressBoard {
             }
             Entry::Occupied(mut entry) => {
                 let said = entry.get_mut();
-                let is_due =
-                    progress.at_ms.saturating_sub(said.told_ms) >= PROGRESS_EVENT_MS || progress.total == Some(progress.done);
+                let is_at_end = |progress: &Progress| progress.total == Some(progress.done);
+                let is_due = progress.at_ms.saturating_sub(said.told_ms) >= PROGRESS_EVENT_MS
+                    || is_at_end(&progress) && !is_at_end(&said.progress);
                 said.progress = progress.clone();
                 if is_due {
                     said.told_ms = progress.at_ms;
@@ -95,6 +96,9 @@ impl ProgressBoard {
     /// A run has ended.
     pub(super) fn forget(&self, run: RunId) {
         let mut last = self.last();
+        if last.is_empty() {
+            return;
+        }
         let first: (RunId, Arc<str>) = (run, "".into());
         let of_run: Vec<_> = last.range(first..).take_while(|((of, _), _)| *of == run).map(|(key, _)| key.clone()).collect();
         for key in of_run {

@@ -77,7 +77,7 @@ impl Scope for ConfigScope<'_> {
 pub(super) struct Snapshot {
     program: Arc<Program>,
     context: Json,
-    results: BTreeMap<StepId, Json>,
+    results: Arc<BTreeMap<StepId, Json>>,
     scopes: Vec<(StepId, Json)>,
     step: StepId,
     environment: Arc<Environment>,

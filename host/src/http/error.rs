@@ -113,6 +113,10 @@ impl From<admin::Error> for Problem {
             Error::Fire(FireError::Failed(_) | FireError::Call(_)) => {
                 Self::new(StatusCode::UNPROCESSABLE_ENTITY, "trigger-failed", error.to_string())
             }
+            Error::Fire(FireError::Quarantined(..)) => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "plugin-quarantined", error.to_string())
+                    .with_header(header::RETRY_AFTER, "300")
+            }
             Error::Fire(error) => error.into(),
             Error::Arrive(error) => error.into(),
             Error::Rerun(error) => error.into(),

@@ -1,6 +1,7 @@
 //! `/hooks/…`: requests for workflows.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
@@ -26,7 +27,12 @@ const NOT_FOR_GUESTS: [HeaderName; 7] = [
     header::PROXY_AUTHENTICATE,
 ];
 
-pub(super) async fn serve(triggers: &Triggers, path: &str, request: Request<Incoming>, from: IpAddr) -> Result<Reply, Problem> {
+pub(super) async fn serve(
+    triggers: &Arc<Triggers>,
+    path: &str,
+    request: Request<Incoming>,
+    from: Option<IpAddr>,
+) -> Result<Reply, Problem> {
     let Some(Matched { route, params }) = triggers.routes().find(path) else {
         return Err(Problem::not_found("no active workflow listens here"));
     };
@@ -52,7 +58,7 @@ pub(super) async fn serve(triggers: &Triggers, path: &str, request: Request<Inco
             })
             .collect(),
         body: body.into(),
-        remote_address: from.to_string(),
+        remote_address: from.map(|address| address.to_string()).unwrap_or_default(),
     };
     Ok(reply(triggers.fire(route.program(), event).await?))
 }

@@ -33,12 +33,12 @@ impl TrustedProxies {
     }
 
     /// The address that a request came from. Each proxy adds whom it heard it from at the right, so the right-most one that is no
-    /// trusted proxy is whom a trusted one heard; what stands left of it is that one's word. Where both headers are there and do not
-    /// agree, one of them came from outside, and the proxy itself is named.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    /// trusted proxy is whom a trusted one heard; what stands left of it is that one's word. None: both headers are there
+    /// and do not agree, so one of them came from outside, and nobody knows which.
+    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
         let peer = peer.to_canonical();
         if self.0.is_empty() || !self.trusts(peer) {
-            return peer;
+            return Some(peer);
         }
         let listed = self.right_most(peer, headers, X_FORWARDED_FOR, address);
         let forwarded = self.right_most(peer, headers, FORWARDED.as_str(), |entry| {
@@ -47,8 +47,8 @@ impl TrustedProxies {
             address(found?.1.trim_matches('"'))
         });
         match (listed, forwarded) {
-            (Some(one), Some(other)) if one != other => peer,
-            (one, other) => one.or(other).unwrap_or(peer),
+            (Some(one), Some(other)) if one != other => None,
+            (one, other) => Some(one.or(other).unwrap_or(peer)),
         }
     }
 
@@ -84,7 +84,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        proxies.client(peer.parse().unwrap(), &map).to_string()
+        proxies.client(peer.parse().unwrap(), &map).map(|address| address.to_string()).unwrap_or_default()
     }
 
     #[test]
@@ -102,7 +102,7 @@ mod tests {
             ("10.0.0.1", &[(xff, "10.0.0.3")], "10.0.0.3"),
             ("::1", &[("forwarded", r#"for=203.0.113.9, for="[2001:db8::7]:80";proto=https"#)], "2001:db8::7"),
             ("::1", &[("forwarded", "For=198.51.100.1"), (xff, "198.51.100.1")], "198.51.100.1"),
-            ("::1", &[("forwarded", "for=198.51.100.1"), (xff, "203.0.113.9")], "::1"),
+            ("::1", &[("forwarded", "for=198.51.100.1"), (xff, "203.0.113.9")], ""),
             ("::1", &[("forwarded", "proto=https")], "::1"),
         ] {
             assert_eq!(client(peer, headers), expected, "{peer} {headers:?}");

@@ -31,6 +31,7 @@
 //! | `S` workflow 0 number | [`super::SetAside`] |
 //! | `l` number | which runs a commit changed |
 //! | `p` plugin 0 version | [`super::PluginRecord`] |
+//! | `E` name | a variable of the host |
 //! | `G` plugin | what it may do |
 //! | `Q` queue | [`super::QueueRecord`] |
 //! | `s` name | [`super::SealedSecret`] |

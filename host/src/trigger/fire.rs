@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::Triggers;
-use crate::executor::{Begun, Called, Callee, Finished, Outcome, Program, Start, Waiting};
+use crate::executor::{Begun, Called, Callee, Finished, Outcome, Program, Start, Waiting, to_its_end};
 use crate::limits::{
     CONTEXT_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, SIGNALS_MAX, STARTS_MAX,
     WAIT_MS_MAX,
@@ -57,7 +57,7 @@ impl From<Failure> for FireError {
 impl Triggers {
     /// Tells a workflow's trigger of a request, and does what it answers. The response may leave at once: what it
     /// promises is durable.
-    pub async fn fire(&self, program: &Arc<Program>, request: HttpEvent) -> Result<Response, FireError> {
+    pub async fn fire(self: &Arc<Self>, program: &Arc<Program>, request: HttpEvent) -> Result<Response, FireError> {
         self.executor.check_space()?;
         let remote_address: Box<str> = request.remote_address.as_str().into();
         let event = Event::Http(request);
@@ -68,6 +68,15 @@ impl Triggers {
                 Err(FireError::Executor(error)) if error.is_changed() => {}
                 answered => return answered,
             }
+        }
+    }
+
+    /// Whether a workflow's trigger may be called now.
+    pub(super) fn admit(&self, program: &Program) -> Result<(), FireError> {
+        let Some(plugin) = self.registry.get(&program.trigger.digest) else { return Ok(()) };
+        match plugin.quarantine_reason() {
+            Some(reason) => Err(FireError::Quarantined(plugin.description.name.clone(), reason)),
+            None => Ok(plugin.admit()?),
         }
     }
 
@@ -85,12 +94,7 @@ impl Triggers {
         if let Some(key) = idempotency_key {
             call.idempotency_key = key;
         }
-        if let Some(plugin) = self.registry.get(&program.trigger.digest) {
-            if let Some(reason) = plugin.quarantine_reason() {
-                return Err(FireError::Quarantined(plugin.description.name.clone(), reason));
-            }
-            plugin.admit()?;
-        }
+        self.admit(program)?;
         let mut instance = self.instance_of(program).await?;
         let context = self.context(program, &call, secrets, remote_address);
         let (answer, context) = instance.fire(&call, event, context).await;
@@ -108,7 +112,7 @@ impl Triggers {
         Ok(Asked { reaction, staged: context.effects.staged, instance })
     }
 
-    async fn react(&self, program: &Arc<Program>, asked: Asked) -> Result<Response, FireError> {
+    async fn react(self: &Arc<Self>, program: &Arc<Program>, asked: Asked) -> Result<Response, FireError> {
         let Asked { reaction, staged, instance } = asked;
         let reply = reaction.response.map(response).transpose()?;
         let mut waiting = None;
@@ -144,10 +148,15 @@ impl Triggers {
             None => self.executor.begin(starts, start, staged, beside).await?,
             Some(timers) => {
                 beside.push(Change::Timers(Box::new(timers)));
-                let _current = self.while_current(program).await.ok_or(FireError::Superseded)?;
-                let begun = self.executor.begin(starts, start, staged, beside).await?;
-                self.look_at_timers(&program.plan.workflow);
-                begun
+                // Also when the caller goes away: what is stored is to be looked at.
+                let (triggers, program) = (self.clone(), program.clone());
+                to_its_end(async move {
+                    let _current = triggers.while_current(&program).await.ok_or(FireError::Superseded)?;
+                    let begun = triggers.executor.begin(starts, start, staged, beside).await?;
+                    triggers.look_at_timers(&program.plan.workflow);
+                    Ok::<_, FireError>(begun)
+                })
+                .await?
             }
         };
         match (begun, reply) {

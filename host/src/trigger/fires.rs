@@ -86,13 +86,11 @@ impl Triggers {
 
     /// What a trigger would make of a timer that fires in time.
     async fn ask_dry(&self, program: &Arc<Program>, timer: &Timer, runs: u32, dry: &Arc<Dry>) -> Result<Reaction, Failure> {
-        let plugin = self.registry.get(&program.trigger.digest);
-        if let Some(plugin) = &plugin {
-            if let Some(reason) = plugin.quarantine_reason() {
-                return Err(Failure::error("plugin-quarantined", reason.to_string()));
-            }
-            plugin.admit()?;
-        }
+        self.admit(program).map_err(|error| match error {
+            FireError::Quarantined(_, reason) => Failure::error("plugin-quarantined", reason.to_string()),
+            FireError::Call(error) => error.into(),
+            error => Failure::error("unavailable", error.to_string()),
+        })?;
         let now_ms = timer.at_ms.max(self.executor.clock().now_ms());
         let (call, secrets) = self.call_at(program, runs, now_ms, "0".repeat(20))?;
         let mut instance = self.instance_of(program).await?;

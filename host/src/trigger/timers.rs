@@ -376,6 +376,8 @@ impl Triggers {
             set_aside: Some(SetAside { timer, failure, revision, at_ms }),
             ..TimerChange::none(workflow)
         };
+        // Whoever switches revisions counts on the timers that it saw.
+        let _switching = self.timers.switching.read().await;
         match store.commit(vec![Change::Timers(Box::new(change)), Change::Audit(Box::new(entry))]).await.map_err(Error::from) {
             // It was moved or dropped meanwhile.
             Err(error) if error.is_gone() || error.is_changed() => Ok(true),

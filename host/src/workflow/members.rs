@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::limits::SCHEMA_LOOKS_MAX;
+
 /// Something that a template can name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Member {
@@ -24,7 +26,7 @@ const DEPTH_MAX: usize = 6;
 pub fn members(variable: &str, schema: Option<&Value>, config: &Value, limit: usize) -> Vec<Member> {
     let nothing = Value::Bool(true);
     let root = schema.unwrap_or(&nothing);
-    let mut walk = Walk { root, config, limit, found: Vec::new() };
+    let mut walk = Walk { root, config, limit, looks: SCHEMA_LOOKS_MAX, found: Vec::new() };
     walk.add(variable.to_owned(), root, false, DEPTH_MAX);
     walk.found
 }
@@ -33,6 +35,8 @@ struct Walk<'a> {
     root: &'a Value,
     config: &'a Value,
     limit: usize,
+    /// How many schemas may still be looked at: a plugin's may double at each level.
+    looks: usize,
     found: Vec<Member>,
 }
 
@@ -41,10 +45,11 @@ impl<'a> Walk<'a> {
         if self.found.len() >= self.limit {
             return;
         }
+        let described = schema.get("description").and_then(Value::as_str);
         let schema = self.resolved(schema);
         let kind = self.words(schema);
         let kind = if in_list { format!("list of {kind}") } else { kind };
-        let description = schema.get("description").and_then(Value::as_str).map(str::to_owned);
+        let description = described.or(schema.get("description").and_then(Value::as_str)).map(str::to_owned);
         self.found.push(Member { variable: variable.clone(), r#type: kind, description });
         if depth > 0 {
             self.add_members(&variable, schema, in_list, depth - 1);
@@ -52,6 +57,8 @@ impl<'a> Walk<'a> {
     }
 
     fn add_members(&mut self, variable: &str, schema: &'a Value, in_list: bool, depth: usize) {
+        let Some(left) = self.looks.checked_sub(1) else { return };
+        self.looks = left;
         let cases = ["anyOf", "oneOf", "allOf"].iter().filter_map(|keyword| schema.get(keyword)?.as_array()).flatten();
         for case in cases {
             let case = self.resolved(case);
@@ -187,5 +194,7 @@ mod tests {
     fn a_schema_that_holds_itself_comes_to_an_end() {
         let schema = json!({"$ref": "#/$defs/Tree", "$defs": {"Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}, "right": {"$ref": "#/$defs/Tree"}}}}});
         assert_eq!(names(&schema, &json!({})).len(), 20);
+        let cases: Vec<Value> = (0..1_000).map(|_| json!({"$ref": "#"})).collect();
+        assert_eq!(names(&json!({"anyOf": cases}), &json!({})), ["$x anything"]);
     }
 }

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::limits::SCHEMA_LOOKS_MAX;
+
 /// What a schema says of one place in a config.
 #[derive(Clone)]
 pub(super) struct Place<'a> {
@@ -45,9 +47,9 @@ impl<'a> Place<'a> {
         place
     }
 
-    /// Each schema once: they may refer to each other in a circle.
+    /// Each schema once, and not too many: they may refer to each other in a circle.
     fn add(&mut self, schema: &'a Value) {
-        if self.schemas.iter().any(|known| std::ptr::eq(*known, schema)) {
+        if self.schemas.len() >= SCHEMA_LOOKS_MAX || self.schemas.iter().any(|known| std::ptr::eq(*known, schema)) {
             return;
         }
         self.schemas.push(schema);

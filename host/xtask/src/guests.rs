@@ -14,7 +14,10 @@ use crate::{languages, libraries, root, run_command, target};
 /// Builds the built-in plugins into `target/plugins`, where the host's build script embeds them from.
 pub(crate) fn build_plugins() -> Result<()> {
     // For QuickJS, which is C.
-    setup::packages(&["clang-19", "wasi-libc"])?;
+    setup::program(languages::CLANG, &[languages::CLANG])?;
+    if !Path::new("/usr/include/wasm32-wasi").is_dir() {
+        setup::packages(&["wasi-libc"])?;
+    }
     let built = build(&root().join("plugins"))?;
     collect(&libraries::initialise(built)?, &target().join("plugins"))
 }

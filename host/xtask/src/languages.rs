@@ -10,7 +10,7 @@ use anyhow::Result;
 use crate::{root, run_command, setup, target};
 
 /// What Debian calls clang with what it needs for WebAssembly.
-const CLANG: &str = "clang-19";
+pub(crate) const CLANG: &str = "clang-19";
 const CLANG_PACKAGES: [&str; 4] = ["clang-19", "lld-19", "libclang-rt-19-dev-wasm32", "wasi-libc"];
 
 /// Builds the plugin in C: bindings from the WIT, clang, and the core module made a component.

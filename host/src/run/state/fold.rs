@@ -135,7 +135,9 @@ impl State {
             let Some(owner) = run.owner.as_ref().and_then(|owner| self.activations.get(&owner.activation)) else { break };
             list = owner.list;
         }
-        self.results.extend(later.results);
+        if !later.results.is_empty() {
+            Arc::make_mut(&mut self.results).extend(later.results);
+        }
         self.output = later.output.or(self.output.take());
         self.response = self.response.take().or(later.response);
         self.messages.extend(later.messages);

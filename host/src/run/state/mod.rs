@@ -25,7 +25,8 @@ pub(crate) use waits::set_fire_timers_twice;
 pub struct State {
     run: RunId,
     context: Json,
-    results: BTreeMap<StepId, Json>,
+    /// Shared with calls that look at it.
+    results: Arc<BTreeMap<StepId, Json>>,
     activations: BTreeMap<ActivationId, Activation>,
     lists: BTreeMap<ListRunId, ListRun>,
     ready: BTreeSet<ActivationId>,
@@ -247,7 +248,7 @@ impl State {
         let mut state = Self {
             run,
             context: accepted.context.clone(),
-            results: BTreeMap::new(),
+            results: Arc::default(),
             activations: BTreeMap::new(),
             lists: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -369,10 +370,10 @@ impl State {
     }
 
     /// The newest result of every step, as an activation sees them.
-    pub fn results(&self, from: ActivationId) -> BTreeMap<StepId, Json> {
+    pub fn results(&self, from: ActivationId) -> Arc<BTreeMap<StepId, Json>> {
         let mut results = self.results.clone();
         for overlay in self.overlays(from).iter().rev() {
-            results.extend(overlay.results.iter().map(|(step, result)| (*step, result.clone())));
+            Arc::make_mut(&mut results).extend(overlay.results.iter().map(|(step, result)| (*step, result.clone())));
         }
         results
     }

@@ -41,6 +41,7 @@ impl Verifier<'_> {
             b'G' => json::<serde_json::Value>(content).map(drop),
             b'A' => self.audit.take(key, content).map_err(|problem| (problem, AUDIT)),
             b'T' => json::<TrustedKey>(content).map(drop),
+            b'E' => json::<String>(content).map(drop),
             b'Q' => json::<QueueRecord>(content).map(drop),
             b's' => json::<SealedSecret>(content).map(drop),
             b'r' => self.run(key, packed(content)?),
