@@ -77,7 +77,7 @@ fn lines() -> Vec<(String, String, String)> {
     for (path, text) in sources() {
         let module = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
         let is_test = path.file_stem().is_some_and(|stem| stem == "tests") || path.starts_with("executor/simulator");
-        for (number, line) in text.split("#[cfg(test)]").next().unwrap().lines().enumerate() {
+        for (number, line) in text.split("#[cfg(test)]\nmod tests {").next().unwrap().lines().enumerate() {
             let code = line.split("//").next().unwrap().to_owned();
             if !is_test && !code.trim().is_empty() {
                 lines.push((module.clone(), format!("{}:{}", path.display(), number + 1), code));

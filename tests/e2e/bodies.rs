@@ -138,7 +138,7 @@ fn addresses_are_those_that_trusted_proxies_tell() {
     ask(&host, &[]).expect_problem(403, "address-not-allowed");
     ask(&host, &[("x-forwarded-for", "198.51.100.7")]).expect_problem(403, "address-not-allowed");
 
-    let host = Host::start_in(Data::new(), &[("WEFT_TRUSTED_PROXIES", "127.0.0.0/8,10.0.0.0/8")]);
+    let host = Host::start_in(Data::compiled(), &[("WEFT_TRUSTED_PROXIES", "127.0.0.0/8,10.0.0.0/8")]);
     host.apply(&workflow("near", &trigger, &json!([])));
     ask(&host, &[]).expect_problem(403, "address-not-allowed");
     for (name, value, status) in [

@@ -56,7 +56,6 @@ fn a_function_checks_its_arguments_and_returns_a_value() {
     assert!(failure["message"].as_str().unwrap().contains("`last` is missing"), "{failure}");
 }
 
-/// CATALOGUE §14, check 13.
 #[test]
 fn the_last_output_of_a_workflow_that_is_called_is_its_result() {
     let host = Host::with_lab();
@@ -123,7 +122,6 @@ fn a_caller_who_waits_for_an_answer_gets_what_a_function_returns() {
     host.api("POST", "/workflows/function/revisions", b"").expect_problem(422, "invalid-workflow");
 }
 
-/// CATALOGUE §14, check 13.
 #[test]
 fn workflows_that_call_each_other_are_stopped_by_the_stack_limit() {
     let host = Host::start();
@@ -153,8 +151,7 @@ fn a_job_is_started_by_a_step_that_does_not_wait() {
     let run = host.run_once("call-job", &json!({"parts": 4}));
     let job = step(&run, "rebuild")["output"]["run"].as_str().unwrap().to_owned();
     assert_eq!(run["output"], format!("the index is rebuilt by run {job}"));
-    // It is asked for with the step's commit, and begins right after.
-    eventually("the job is there", || host.api("GET", &format!("/runs/{job}"), b"").status == 200);
+    host.is_there(&job);
     assert_eq!(host.ended(&job)["output"], json!({"parts": 4}));
 }
 

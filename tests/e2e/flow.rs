@@ -86,7 +86,6 @@ fn branches_that_a_config_lists_have_keys_of_their_own() {
     assert_eq!(at, [format!("{conditions}/1/key"), format!("{conditions}/2/key"), format!("{conditions}/3")]);
 }
 
-/// CATALOGUE §14, check 6.
 #[test]
 fn a_round_that_fails_ends_the_loop_leaves_it_or_is_passed_over() {
     let host = Host::start();
@@ -117,7 +116,6 @@ fn a_round_that_fails_ends_the_loop_leaves_it_or_is_passed_over() {
     assert_eq!(step(&run, "each/2/not-two")["status"], "succeeded");
 }
 
-/// CATALOGUE §14, check 6.
 #[test]
 fn nested_loops_see_their_own_round_and_those_around() {
     let host = Host::start();

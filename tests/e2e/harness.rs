@@ -34,7 +34,7 @@ impl Data {
     pub(crate) fn compiled() -> Self {
         static COMPILED: OnceLock<PathBuf> = OnceLock::new();
         let compiled = COMPILED.get_or_init(|| {
-            let folder = target().join("tmp/e2e-compiled");
+            let folder = target().join(format!("tmp/e2e-compiled-{}", std::process::id()));
             let _ = std::fs::remove_dir_all(&folder);
             std::fs::create_dir_all(folder.join("cache")).unwrap();
             let data = Host::start_in(Self::new(), &[]).stop();
@@ -328,6 +328,11 @@ impl Host {
         self.get(&format!("/runs/{id}"))
     }
 
+    /// Waits until a run is there that a step has asked for: it begins right after that step's commit.
+    pub(crate) fn is_there(&self, id: &str) {
+        eventually(&format!("run {id} is there"), || self.api("GET", &format!("/runs/{id}"), b"").status == 200);
+    }
+
     /// Waits until a run has ended and returns it.
     #[track_caller]
     pub(crate) fn ended(&self, id: &str) -> Value {
@@ -455,8 +460,7 @@ pub(crate) fn offline(arguments: &[&str]) -> Output {
 
 /// How many plugins come with the host.
 pub(crate) fn built_in() -> usize {
-    let files = std::fs::read_dir(target().join("plugins")).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.extension().is_some_and(|extension| extension == "wasm")).count()
+    weft::built_in::PLUGINS.len()
 }
 
 /// The shim between host and system, built once for this process.

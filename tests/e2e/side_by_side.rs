@@ -26,7 +26,7 @@ fn signal_or_time(mode: &str, ms: u32) -> Value {
     )
 }
 
-/// CATALOGUE §14, check 5: the clock comes first.
+/// The clock comes first.
 #[test]
 fn what_a_failing_branch_means_depends_on_the_mode() {
     let host = Host::start();
@@ -61,7 +61,7 @@ fn what_a_failing_branch_means_depends_on_the_mode() {
     }
 }
 
-/// CATALOGUE §14, check 5: the message comes first.
+/// The message comes first.
 #[test]
 fn what_a_branch_that_succeeds_means_depends_on_the_mode() {
     let host = Host::start();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, workflow};
+use crate::harness::{Data, Host, workflow};
 
 fn items(page: &Value) -> Vec<String> {
     let line = |item: &Value| {
@@ -106,7 +106,7 @@ fn one_step_is_tested_with_given_data() {
 
 #[test]
 fn variables_of_the_host_are_seen_by_runs_and_audited() {
-    let host = Host::start_in(crate::harness::Data::new(), &[("WEFT_TIME_ZONE", "America/New_York")]);
+    let host = Host::start_in(Data::compiled(), &[("WEFT_TIME_ZONE", "America/New_York")]);
     let fields = json!({
         "region": "{{$env.REGION}}", "none": "{{$env.NONE:eu}}", "today": "{{$system.dateRange.today}}",
         "ids": ["{{$system.genSnowflakeId}}", "{{$system.genSnowflakeId}}"], "host": "{{$system.instanceId}}",

@@ -56,7 +56,7 @@ fn differing(engine: &str, queries: Vec<Query>) -> Vec<String> {
     let case = |query: Query| {
         let config = json!({"engine": engine, "source": "{{$context.given}}", "expression": "{{$context.expression}}"});
         let expect = match query.result {
-            Some(result) => json!({"done": result}),
+            Some(result) => json!({"done": result, "failed": null}),
             None => json!({"failed": {"code": "query-error"}}),
         };
         json!({"name": query.name, "node": "json-query", "config": config, "input": {"given": query.given, "expression": query.expression}, "expect": expect})
