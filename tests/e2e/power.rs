@@ -24,9 +24,9 @@ struct Write {
     old: Vec<u8>,
 }
 
-/// What the shim wrote down: for each file the writes that were not flushed, oldest first.
+/// What the shim wrote down: for each file the writes that were not flushed, oldest first. A host that was killed before it wrote left nothing.
 fn unflushed(log: &Path) -> BTreeMap<PathBuf, Vec<Write>> {
-    let bytes = std::fs::read(log).unwrap();
+    let bytes = if log.exists() { std::fs::read(log).unwrap() } else { Vec::new() };
     let mut files: BTreeMap<PathBuf, Vec<Write>> = BTreeMap::new();
     let mut rest = &bytes[..];
     // The last entry may be cut off: then what it is about was not done.
@@ -77,7 +77,9 @@ fn cut_power(log: &Path, state: &mut u64) -> usize {
         };
         std::fs::write(&path, left).unwrap();
     }
-    std::fs::remove_file(log).unwrap();
+    if log.exists() {
+        std::fs::remove_file(log).unwrap();
+    }
     in_danger
 }
 
