@@ -70,6 +70,50 @@ fn a_step_names_what_is_before_and_around_it() {
 }
 
 #[test]
+fn a_step_names_what_the_trigger_s_config_names() {
+    let host = Host::start();
+    let variables = json!({
+        "headers": ["User-Agent"],
+        "query": [{"path": "channel[0].name"}],
+        "body": [{"path": "order.id", "alias": "order"}],
+    });
+    let steps = json!([{"key": "last", "type": "data", "config": {"fields": {}}}]);
+    draft(&host, &workflow("w", &json!({"mode": "sync", "variables": variables}), &steps));
+    let seen = items(&host.get("/workflows/w/steps/last/variables"));
+    let own = ["$context.user-agent", "$context.channel_0_name", "$context.order"];
+    for name in own {
+        assert!(seen.contains(&format!("context {name} anything")), "{name}: {seen:?}");
+    }
+    // By these names they are there.
+    let named = own.map(|name| format!("{{{{{name}}}}}"));
+    let steps = json!([{"key": "last", "type": "response", "config": {"body": named}}]);
+    host.apply(&workflow("w", &json!({"mode": "sync", "variables": variables}), &steps));
+    let headers = [("content-type", "application/json"), ("user-agent", "me")];
+    let answer = host.request("POST", "/hooks/w?channel[0][name]=web", &headers, br#"{"order": {"id": 7}}"#);
+    assert_eq!(answer.json(), json!(["me", "web", 7]));
+
+    let parameters = json!([
+        {"name": "sku", "type": "string", "description": "What is ordered.", "required": true},
+        {"name": "lines", "type": "array"},
+        {"name": "any", "title": "Anything"},
+    ]);
+    for (kind, config) in [
+        ("function", json!({"mode": "sync", "parameters": parameters})),
+        ("job", json!({"parameters": parameters})),
+        ("manual-start", json!({"parameters": parameters})),
+    ] {
+        let steps = json!([{"key": "last", "type": "data", "config": {"fields": {}}}]);
+        draft(&host, &json!({"weft": 1, "key": kind, "trigger": {"type": kind, "config": config}, "steps": steps}));
+        let page = host.get(&format!("/workflows/{kind}/steps/last/variables"));
+        let seen = items(&page);
+        for line in ["context $context.sku string", "context $context.lines list", "context $context.any anything"] {
+            assert!(seen.iter().any(|seen| seen == line), "{kind}: {line}: {seen:?}");
+        }
+        assert!(page.to_string().contains("What is ordered."), "{page:#}");
+    }
+}
+
+#[test]
 fn one_step_is_tested_with_given_data() {
     let host = Host::start();
     let fields = json!({"a": "{{$context.data.n}}", "b": "{{$steps.before.result.items.price}}", "c": "<{{$scopes.big.item}}{{$steps.before.result.none:-}}>"});

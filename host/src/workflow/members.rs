@@ -21,8 +21,8 @@ pub struct Member {
 const DEPTH_MAX: usize = 6;
 
 /// A document and everything in it that its schema names, each with the way to it; at most `limit`. A member of a list's items is named as in
-/// a template: it gives a list. Where a schema says `x-weft-members-from` with a JSON Pointer (RFC 6901), the members are named by the config:
-/// the names of the object that stands there, or the `key`, `alias` or `name` of each element of the list.
+/// a template: it gives a list. Where a schema says `x-weft-members-from` with a JSON Pointer (RFC 6901), or several, members are named by the
+/// config: see `node-type.result-schema` in the contract.
 pub fn members(variable: &str, schema: Option<&Value>, config: &Value, limit: usize) -> Vec<Member> {
     let nothing = Value::Bool(true);
     let root = schema.unwrap_or(&nothing);
@@ -76,32 +76,22 @@ impl<'a> Walk<'a> {
             }
         }
         let values = schema.get("additionalProperties").filter(|values| values.is_object());
-        for name in self.named_by_config(schema) {
-            match values {
-                Some(values) => self.add(format!("{variable}.{name}"), values, in_list, depth),
-                None => self.found.push(Member {
-                    variable: format!("{variable}.{name}"),
-                    r#type: "anything".into(),
-                    description: None,
-                }),
+        for named in named_by_config(schema, self.config) {
+            if self.found.len() >= self.limit {
+                return;
+            }
+            let variable = format!("{variable}.{}", named.name);
+            match (values, named.r#type) {
+                (Some(values), None) => self.add(variable, values, in_list, depth),
+                (_, kind) => {
+                    self.found.push(Member {
+                        variable,
+                        r#type: kind.unwrap_or("anything").into(),
+                        description: named.description,
+                    });
+                }
             }
         }
-    }
-
-    fn named_by_config(&self, schema: &Value) -> Vec<String> {
-        let pointer = schema.get("x-weft-members-from").and_then(Value::as_str);
-        let names: Vec<String> = match pointer.and_then(|pointer| self.config.pointer(pointer)) {
-            Some(Value::Object(members)) => members.keys().cloned().collect(),
-            Some(Value::Array(items)) => {
-                let name = |item: &Value| {
-                    let named = ["alias", "key", "name"].iter().find_map(|member| item.get(member)?.as_str());
-                    named.or(item.as_str()).map(str::to_owned)
-                };
-                items.iter().filter_map(name).collect()
-            }
-            _ => Vec::new(),
-        };
-        names.into_iter().filter(|name| is_segment(name)).take(self.limit.saturating_sub(self.found.len())).collect()
     }
 
     /// Follows references within the schema.
@@ -141,6 +131,46 @@ impl<'a> Walk<'a> {
         let words = kinds.collect::<Vec<_>>().join(" or ");
         if words.is_empty() { "anything".into() } else { words }
     }
+}
+
+/// A member that a config names.
+struct Named<'a> {
+    name: String,
+    r#type: Option<&'a str>,
+    description: Option<String>,
+}
+
+/// The members that a config names, as a schema says.
+fn named_by_config<'a>(schema: &Value, config: &'a Value) -> Vec<Named<'a>> {
+    let places = match schema.get("x-weft-members-from") {
+        Some(Value::Array(places)) => &places[..],
+        Some(place) => std::slice::from_ref(place),
+        None => &[],
+    };
+    let mut all = Vec::new();
+    for place in places {
+        let pointer = place.as_str().or_else(|| place.get("at")?.as_str());
+        let is_lower = place.get("lower-case") == Some(&Value::Bool(true));
+        let plain = |name: String| Named { name, r#type: None, description: None };
+        let found: Vec<Named<'a>> = match pointer.and_then(|pointer| config.pointer(pointer)) {
+            Some(Value::Object(members)) => members.keys().map(|name| plain(name.clone())).collect(),
+            Some(Value::Array(items)) => items.iter().filter_map(named_by).collect(),
+            _ => Vec::new(),
+        };
+        let found = found.into_iter().filter(|named| is_segment(&named.name));
+        all.extend(found.map(|named| if is_lower { Named { name: named.name.to_lowercase(), ..named } } else { named }));
+    }
+    all
+}
+
+/// The member that an element of a list names.
+fn named_by(item: &Value) -> Option<Named<'_>> {
+    let text = |member: &str| item.get(member).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let by_path = || Some(text("path")?.split(['.', '[', ']']).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("_"));
+    let name = ["alias", "key", "name"].into_iter().find_map(text).or(item.as_str()).map(str::to_owned).or_else(by_path)?;
+    let kinds = ["string", "number", "integer", "boolean", "object", "array"];
+    let r#type = text("type").filter(|kind| kinds.contains(kind)).map(|kind| if kind == "array" { "list" } else { kind });
+    Some(Named { name, r#type, description: text("description").or(text("title")).map(str::to_owned) })
 }
 
 /// Whether a name can stand in a template's path.
@@ -188,6 +218,13 @@ mod tests {
             names(&schema, &json!({"fields": [{"path": "q.w", "alias": "w"}, {"key": "k"}, "s"]}))[1..],
             ["$x.w anything", "$x.k anything", "$x.s anything"]
         );
+        let schema = json!({"x-weft-members-from": ["/list", {"at": "/headers", "lower-case": true}, "/none", 1]});
+        let config = json!({
+            "list": [{"path": "a.b[0]"}, {"name": "n", "type": "array"}, {"name": "m", "type": "any", "title": "M"}, {"path": ""}, 1],
+            "headers": ["X-Kind"],
+        });
+        assert_eq!(names(&schema, &config)[1..], ["$x.a_b_0 anything", "$x.n list", "$x.m anything", "$x.x-kind anything"]);
+        assert_eq!(members("$x", Some(&schema), &config, 20)[3].description.as_deref(), Some("M"));
     }
 
     #[test]

@@ -33,6 +33,12 @@ pub(crate) struct Parameter {
     values: Option<Vec<Value>>,
 }
 
+/// What the run's steps see as `$context`: the parameters by their names; without parameters whatever was given.
+#[derive(JsonSchema)]
+#[schemars(extend("x-weft-members-from" = "/parameters"))]
+#[expect(dead_code, reason = "only its schema is wanted")]
+pub(crate) struct Given(Value);
+
 /// The types of JSON Schema, and any.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

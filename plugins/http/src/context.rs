@@ -13,7 +13,9 @@ use crate::path;
 
 /// What the run's steps see as `$context`.
 #[derive(Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields, extend("x-weft-open-with" = "/variables"))]
+#[schemars(deny_unknown_fields, extend("x-weft-open-with" = "/variables", "x-weft-members-from" = [
+    {"at": "/variables/headers", "lower-case": true}, "/variables/query", "/variables/body"
+]))]
 pub(crate) struct Context<'a> {
     /// The request's method.
     method: &'a str,

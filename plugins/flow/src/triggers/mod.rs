@@ -24,5 +24,5 @@ fn react(parameters: &[Parameter], event: TriggerEvent, start: impl FnOnce(Start
 /// The declaration that all of them share.
 fn describe(described: TriggerType) -> TriggerType {
     let message = "What the caller gives does not fit the parameters: one is missing, unknown or of another type.";
-    described.category("flow").fails("not-started", message, "/parameters")
+    described.category("flow").context::<parameters::Given>().fails("not-started", message, "/parameters")
 }
