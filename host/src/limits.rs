@@ -421,6 +421,12 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes from which on a secret's value is taken out of what guests get and write: shorter ones stand in texts by chance.
 pub const SECRET_MASKED_BYTES_MIN: usize = 4;
 
+/// Connections that a host keeps: people choose from the list.
+pub const CONNECTIONS_STORED_MAX: usize = 1_000;
+
+/// Bytes of what anybody may see of a connection: a few certificates of authorities fit.
+pub const CONNECTION_BYTES_MAX: usize = 128 * 1024;
+
 /// Servers that one secret may be sent to.
 pub const SECRET_HOSTS_MAX: usize = 100;
 
@@ -444,6 +450,24 @@ pub const BODY_BYTES_DEFAULT: usize = 1024 * 1024;
 
 /// Bytes of a request's body that a trigger can ask for: it is copied into the trigger's memory and parsed there.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Places that are named in a sample of a document: people pick some of them.
+pub const SAMPLE_PATHS_MAX: usize = 1_000;
+
+/// How deep they are looked for.
+pub const SAMPLE_DEPTH_MAX: usize = 32;
+
+/// Requests to one workflow that are remembered for whoever looks why nothing happens: the last of them are enough.
+pub const REQUESTS_KEPT_MAX: usize = 20;
+
+/// Workflows whose last requests are remembered; with the two bounds below it is 16 MiB at most, and notes of triggers beside it.
+pub const REQUESTS_KEPT_WORKFLOWS_MAX: usize = 200;
+
+/// Bytes of the beginning of a body that are remembered: to copy more would slow every request down.
+pub const REQUEST_KEPT_BODY_BYTES: usize = 2 * 1024;
+
+/// Bytes of the header fields, and of the URL, that are remembered.
+pub const REQUEST_KEPT_HEAD_BYTES: usize = 1024;
 
 /// Bytes of a route's path.
 pub const HOOK_PATH_BYTES_MAX: usize = 256;

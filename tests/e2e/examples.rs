@@ -10,6 +10,10 @@ fn prepare(host: &Host, text: &str) {
         let name = part.split(['}', '.']).next().unwrap();
         host.set_secret(name, "a-secret-of-an-example");
     }
+    for part in text.split("connection: ").skip(1) {
+        let path = format!("/connections/{}", part.split_whitespace().next().unwrap());
+        assert_eq!(host.api("PUT", &path, br#"{"kind": "http", "base_url": "https://example.org/"}"#).status, 200);
+    }
 }
 
 #[test]

@@ -199,6 +199,7 @@ fn mistakes_are_said_when_a_workflow_is_published() {
     for (config, pointer) in [
         (json!({"method": "GET", "url": "https://example.org", "body": {"text": "x"}}), "/body"),
         (json!({"url": "example.org"}), "/url"),
+        (json!({"url": "a", "connection": "nobody"}), "/connection"),
         (json!({"url": "https://example.org", "body": {"json": 1, "text": "x"}}), "/body"),
         (json!({"url": "https://example.org", "timeout_ms": 0}), "/timeout_ms"),
     ] {
@@ -208,22 +209,4 @@ fn mistakes_are_said_when_a_workflow_is_published() {
         answer.expect_problem(422, "invalid-workflow");
         assert_eq!(answer.json()["errors"][0]["pointer"], format!("/steps/0/config{pointer}"), "{config}");
     }
-}
-
-#[test]
-fn the_example_of_a_request_tries_again_and_tells_what_came_of_it() {
-    let host = Host::start();
-    let server = Web::start(|_, nth| match nth {
-        0 => Reply::new(503, "text/plain", "busy"),
-        _ => Reply::json(&json!({"id": "r-1"})),
-    });
-    let_out(&host, &server);
-    let file = crate::harness::repository().join("tests/workflows/request.yaml");
-    let text = std::fs::read_to_string(file).unwrap().replace("https://stock.example.org", &server.url());
-    host.apply(&serde_saphyr::from_str(&text).unwrap());
-    let answer = host.hook("reserve-stock", br#"{"order": 17, "sku": "a", "quantity": 2, "note": "x&y"}"#);
-    assert_eq!((answer.status, answer.json()), (201, json!({"reservation": "r-1", "status": "OK"})));
-    let asked = &server.asked()[1];
-    assert_eq!(asked.path, "/v1/reservations/17?warehouse=berlin&warehouse=rome&note=x%26y");
-    assert_eq!((asked.text().as_str(), asked.header("x-request")), (r#"{"sku":"a","quantity":2}"#, "17"));
 }

@@ -1,4 +1,4 @@
-//! A server outside that answers as a test says. It remembers what it was asked.
+//! A server outside that answers as a test says, with or without TLS. It remembers what it was asked.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -66,15 +66,30 @@ type Answer = dyn Fn(&Asked, usize) -> Reply + Send + Sync;
 
 impl Web {
     pub(crate) fn start(answer: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
-        let answer: Arc<Answer> = Arc::new(answer);
+        Self::with(None, Arc::new(answer))
+    }
+
+    pub(crate) fn with_tls(
+        tls: Arc<rustls::ServerConfig>,
+        answer: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(Some(tls), Arc::new(answer))
+    }
+
+    fn with(tls: Option<Arc<rustls::ServerConfig>>, answer: Arc<Answer>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
         let kept = asked.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, answer, kept) = (stream.unwrap(), answer.clone(), kept.clone());
-                std::thread::spawn(move || serve(&mut stream, &answer, &kept));
+                let (mut stream, tls, answer, kept) = (stream.unwrap(), tls.clone(), answer.clone(), kept.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(&mut stream, &answer, &kept),
+                    Some(tls) => {
+                        serve(&mut rustls::StreamOwned::new(rustls::ServerConnection::new(tls).unwrap(), stream), &answer, &kept);
+                    }
+                });
             }
         });
         Self { address, asked }
@@ -82,6 +97,10 @@ impl Web {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    pub(crate) fn port(&self) -> &str {
+        self.address.rsplit(':').next().unwrap()
     }
 
     pub(crate) fn asked(&self) -> Vec<Asked> {

@@ -5,6 +5,7 @@
 mod approve;
 mod audit;
 mod canary;
+mod connections;
 mod environment;
 mod fires;
 mod grants;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 pub use approve::{Held, Signer, Standing, Unused};
+pub use connections::Tried;
 pub use history::{Janitor, Keep};
 pub use install::{InstallError, Installed, Options, RefusedFile, Source};
 pub use queues::Queue;
@@ -35,7 +37,7 @@ pub use steps::{Given, Visible};
 pub use upgrade::{Move, UpgradePlan, Verdict};
 pub use workflows::{DraftSaved, Published};
 
-use crate::capability::{Vault, VaultError};
+use crate::capability::{ConnectionError, Connections, Outbound, Vault, VaultError};
 use crate::digest::Digest;
 use crate::executor::{ArriveError, Clock, Executor, RerunError};
 use crate::plugin::Registry;
@@ -52,6 +54,8 @@ pub struct Admin {
     store: Store,
     registry: Arc<Registry>,
     vault: Arc<Vault>,
+    connections: Arc<Connections>,
+    outbound: Arc<dyn Outbound>,
     triggers: Arc<Triggers>,
     /// Changes of workflows and plugins come one after the other.
     changing: Arc<tokio::sync::Mutex<()>>,
@@ -62,6 +66,22 @@ pub struct Admin {
     /// Installed plugins that could not be taken up at the start.
     unused: Arc<Mutex<Vec<Unused>>>,
     rules: Rules,
+}
+
+/// What a host's business needs.
+pub struct Parts {
+    /// What everything is kept in.
+    pub store: Store,
+    /// Its secrets.
+    pub vault: Arc<Vault>,
+    /// Its connections.
+    pub connections: Arc<Connections>,
+    /// What tries them.
+    pub outbound: Arc<dyn Outbound>,
+    /// What listens for events.
+    pub triggers: Arc<Triggers>,
+    /// What holds for plugins of other vendors.
+    pub rules: Rules,
 }
 
 /// What holds for every plugin of another vendor.
@@ -108,6 +128,9 @@ pub enum Error {
     /// A secret could not be set or read.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// A connection could not be set, tried or removed.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] store::Error),
@@ -142,13 +165,16 @@ impl Error {
 
 impl Admin {
     /// Puts together what a host's business needs, for the host itself: see [`Admin::acting`].
-    pub fn new(store: Store, vault: Arc<Vault>, triggers: Arc<Triggers>, rules: Rules) -> Self {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, vault, connections, outbound, triggers, rules } = parts;
         let registry = triggers.registry().clone();
         Self {
             who: Who::Host,
             store,
             registry,
             vault,
+            connections,
+            outbound,
             triggers,
             changing: Arc::default(),
             refused: Arc::default(),

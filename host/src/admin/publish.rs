@@ -190,6 +190,9 @@ impl Admin {
                 add(problems, &problem.pointer, problem.message);
             }
         }
+        for problem in self.connection_problems(plugin, kind, name, config).await? {
+            add(problems, &problem.pointer, problem.message);
+        }
         if problems.len() > before {
             // The plugin's own check may take for granted what its schema says.
             return Ok(());

@@ -1,12 +1,19 @@
 //! Secrets, as operators set them.
 
 use super::{Admin, Error};
-use crate::plugin::HostPattern;
+use crate::capability::forms;
+use crate::plugin::{HostPattern, SecretSource as _, masked};
+use crate::trigger::{Hidden, Received};
+use crate::workflow::Key;
 
 impl Admin {
     /// Sets a secret. Returns its version.
     pub async fn set_secret(&self, name: &str, value: &[u8]) -> Result<u32, Error> {
-        Ok(self.vault.set(name, value, self.who, self.clock().now_ms()).await?)
+        let old = self.forms_of_secret(name);
+        let version = self.vault.set(name, value, self.who, self.clock().now_ms()).await?;
+        // What was a secret is still none of anybody's business.
+        self.triggers.requests().mask(&old);
+        Ok(version)
     }
 
     /// Says to which servers a secret may be sent from now on, and to no others.
@@ -17,8 +24,24 @@ impl Admin {
 
     /// Removes a secret.
     pub async fn remove_secret(&self, name: &str) -> Result<(), Error> {
+        let old = self.forms_of_secret(name);
         let was_there = self.vault.remove(name, self.who, self.clock().now_ms()).await?;
+        self.triggers.requests().mask(&old);
         if was_there { Ok(()) } else { Err(missing(name)) }
+    }
+
+    /// The last requests to a workflow, newest first, without any secret of this host.
+    pub async fn last_requests(&self, key: &Key) -> Result<Vec<Received>, Error> {
+        self.head(key).await?;
+        let secrets = self.read(crate::store::Store::secrets).await?;
+        let hidden: Vec<Hidden> = secrets.iter().flat_map(|secret| self.forms_of_secret(&secret.name)).collect();
+        Ok(self.triggers.requests().of(key, &hidden))
+    }
+
+    /// How a secret may stand in a request, and what stands in its place.
+    fn forms_of_secret(&self, name: &str) -> Vec<Hidden> {
+        let value = self.vault.reveal(name);
+        value.into_iter().flat_map(|value| forms(&value)).map(|form| (form, masked(name))).collect()
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! What a step does to its own run is staged in the call's context and kept only if the call's answer is.
 
+mod connections;
 mod crypto;
+mod forms;
 mod http;
 mod kv;
 mod log;
@@ -21,6 +23,8 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::plugin::contract;
 use crate::plugin::{CallContext, Guest, Services};
 
+pub use connections::{Auth, ConnectionError, ConnectionKind, Connections, Credentials, Settings};
+pub use forms::{forms, replaced};
 pub use outbound::{HttpClient, Outbound, with_key};
 pub use vault::{Vault, VaultError, is_name};
 

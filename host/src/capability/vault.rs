@@ -136,10 +136,7 @@ impl Vault {
         value: &[u8],
         entry: &AuditEntry,
     ) -> Result<(), VaultError> {
-        let data_key = Zeroizing::new(random::<KEY_BYTES>());
-        let bound = bound_to(name, version, &hosts);
-        let sealed_key = seal(&self.master, &*data_key, &bound);
-        let sealed_value = seal(&data_key, value, &bound);
+        let (sealed_key, sealed_value) = self.seal_for(&bound_to(name, version, &hosts), value);
         let sealed = SealedSecret { name: name.into(), version, set_ms, sealed_key, sealed_value, hosts };
         self.store.put_secret(&sealed, entry).await?;
         self.forget(name);
@@ -171,10 +168,21 @@ impl Vault {
 
     fn unseal(&self, secret: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let bound = bound_to(&secret.name, secret.version, &secret.hosts);
-        let opened = open(&self.master, &secret.sealed_key, &bound)
-            .and_then(|key| <[u8; KEY_BYTES]>::try_from(key.as_slice()).ok().map(Zeroizing::new))
-            .and_then(|key| open(&key, &secret.sealed_value, &bound));
+        let opened = self.open_for(&bound, &secret.sealed_key, &secret.sealed_value);
         opened.ok_or_else(|| VaultError::Sealed(secret.name.to_string()))
+    }
+
+    /// Seals something else than a secret, bound to what it must not be parted from: its own key and the value.
+    pub(super) fn seal_for(&self, bound: &[u8], value: &[u8]) -> (Vec<u8>, Vec<u8>) {
+        let data_key = Zeroizing::new(random::<KEY_BYTES>());
+        (seal(&self.master, &*data_key, bound), seal(&data_key, value, bound))
+    }
+
+    /// Opens what was sealed so.
+    pub(super) fn open_for(&self, bound: &[u8], sealed_key: &[u8], sealed_value: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let key = open(&self.master, sealed_key, bound)?;
+        let key: Zeroizing<[u8; KEY_BYTES]> = Zeroizing::new(key.as_slice().try_into().ok()?);
+        open(&key, sealed_value, bound)
     }
 
     /// What is wanted of a secret; none if there is no such secret, or it cannot be opened.

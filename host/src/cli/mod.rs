@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod connection;
 mod env;
 mod fires;
 mod plugin;
@@ -61,6 +62,9 @@ enum Verb {
     /// Set secrets; nothing shows them again.
     #[command(subcommand)]
     Secret(secret::Secret),
+    /// Set connections: named ways to servers, with credentials that nothing shows again.
+    #[command(subcommand)]
+    Connection(connection::Connection),
     /// Set variables of the host: `{{$env.NAME}}`.
     #[command(subcommand)]
     Env(env::Env),
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
         Verb::Plugin(verb) => with_client(&target, json, |client| async move { plugin::run(verb, &client).await }),
         Verb::Vendor(verb) => with_client(&target, json, |client| async move { vendor::run(verb, &client).await }),
         Verb::Audit(verb) => with_client(&target, json, |client| async move { audit::run(verb, &client).await }),
+        Verb::Connection(verb) => with_client(&target, json, |client| async move { connection::run(verb, &client).await }),
         Verb::Step(verb) => with_client(&target, json, |client| async move { step::run(verb, &client).await }),
         Verb::Env(verb) => with_client(&target, json, |client| async move { env::run(verb, &client).await }),
         Verb::Secret(verb) => with_client(&target, json, |client| async move { secret::run(verb, &client).await }),

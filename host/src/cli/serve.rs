@@ -10,8 +10,8 @@ use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::Failure;
-use crate::admin::{Admin, Janitor, Keep, Rules, Source};
-use crate::capability::{self, HttpClient, Vault};
+use crate::admin::{self, Admin, Janitor, Keep, Rules, Source};
+use crate::capability::{self, Connections, HttpClient, Outbound, Vault};
 use crate::executor::{Environment, Executor, Parts, StoredPrograms, SystemClock};
 use crate::http::{AdminToken, App, Network, Server, TrustedProxies};
 use crate::limits::COMPILE_SECONDS_DEFAULT;
@@ -138,16 +138,19 @@ async fn start(
         .context("the cache of compiled components")?;
     let factory = Factory::new(engine, capability::link).map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
     let registry = Arc::new(Registry::new(factory, Compiler::children_of(OWN_PROGRAM).within(compile_seconds), cache));
+    let connections = Arc::new(Connections::new(vault.clone(), store.clone()));
+    let outbound: Arc<dyn Outbound> = Arc::new(HttpClient::new(Some(connections.clone())).context("the system's certificates")?);
     let executor = Executor::new(Parts {
         components: registry.clone(),
         programs: Arc::new(StoredPrograms::new(store.clone(), registry.clone())),
         store: Arc::new(store.clone()),
         vault: vault.clone(),
-        outbound: Arc::new(HttpClient::new().context("the system's certificates")?),
+        outbound: outbound.clone(),
         clock: Arc::new(SystemClock),
         environment: Arc::new(Environment::new(zone)),
     });
-    let admin = Arc::new(Admin::new(store.clone(), vault, Triggers::new(executor, registry, public_url), rules));
+    let triggers = Triggers::new(executor, registry, public_url);
+    let admin = Arc::new(Admin::new(admin::Parts { store: store.clone(), vault, connections, outbound, triggers, rules }));
     admin.use_environment().await?;
     admin.restore_plugins().await?;
     for (name, bytes) in crate::built_in::PLUGINS {

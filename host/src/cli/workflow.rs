@@ -44,6 +44,19 @@ pub(super) enum Workflow {
         /// The workflow's key.
         key: String,
     },
+    /// Show the last requests to a workflow since the host started, also those that were refused, and what became of each.
+    Requests {
+        /// The workflow's key.
+        key: String,
+    },
+    /// Name the places in a sample of what a workflow is sent, for configs that name some of them.
+    Sample {
+        /// A document in JSON; `-` for standard input.
+        file: PathBuf,
+        /// What follows `?` in a URL.
+        #[arg(long, default_value = "")]
+        query: String,
+    },
     /// List a workflow's revisions, newest first.
     Revisions {
         /// The workflow's key.
@@ -162,6 +175,8 @@ pub(super) async fn run(verb: Workflow, client: &Client) -> Result<(), Failure> 
         Workflow::Check { file } => check(client, &file).await,
         Workflow::List { after, limit } => list(client, after, limit).await,
         Workflow::Show { key } => shown(client, &client.get(&format!("/workflows/{}", segment(&key))).await?),
+        Workflow::Sample { file, query } => sample(client, &file, &query).await,
+        Workflow::Requests { key } => requests(client, &key).await,
         Workflow::Revisions { key, after, limit } => revisions(client, &key, after, limit).await,
         Workflow::Next { key, limit } => fires::next(client, &key, limit).await,
         Workflow::SetAside { key, retry: Some(number), .. } => fires::retry(client, &key, &number).await,
@@ -277,6 +292,38 @@ async fn list(client: &Client, after: Option<String>, limit: usize) -> Result<()
         "no workflows yet: `weft workflow apply FILE`",
     );
     print::more(&page);
+    Ok(())
+}
+
+async fn sample(client: &Client, file: &PathBuf, query: &str) -> Result<(), Failure> {
+    let found = client.post("/samples", &json!({ "body": read(file)?, "query": query })).await?;
+    if client.json {
+        print::json(&found);
+        return Ok(());
+    }
+    let rows = ["body", "query"].into_iter().flat_map(|part| {
+        let places = found[part].as_array().into_iter().flatten();
+        places.map(move |place| {
+            [part.to_owned(), print::text(place, "path"), print::text(place, "alias"), print::text(place, "sample")]
+        })
+    });
+    print::table(["in", "path", "alias", "sample"], rows.collect(), "nothing in it has a name");
+    Ok(())
+}
+
+async fn requests(client: &Client, key: &str) -> Result<(), Failure> {
+    let page = client.get(&format!("/workflows/{}/requests", segment(key))).await?;
+    if client.json {
+        print::json(&page);
+        return Ok(());
+    }
+    let rows = print::items(&page)
+        .map(|asked| ["at", "method", "target", "remote_address", "status", "run", "note"].map(|name| print::text(asked, name)));
+    print::table(
+        ["at", "method", "target", "from", "status", "run", "note"],
+        rows.collect(),
+        "no requests since the host started",
+    );
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::request::{Reply, json_reply};
 use crate::admin::{self, InstallError, RemoveError};
-use crate::capability::VaultError;
+use crate::capability::{ConnectionError, VaultError};
 use crate::executor::{self, ArriveError, RerunError};
 use crate::plugin::CallError;
 use crate::store;
@@ -78,6 +78,18 @@ impl Problem {
         self
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.0.status
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.0.code
+    }
+
+    pub(super) fn detail(&self) -> &str {
+        &self.0.detail
+    }
+
     pub(super) fn into_reply(self) -> Reply {
         let Document { status, code, detail, errors, header } = *self.0;
         let title = status.canonical_reason().unwrap_or_default();
@@ -107,6 +119,7 @@ impl From<admin::Error> for Problem {
             Error::Install(error) => error.into(),
             Error::Remove(error) => error.into(),
             Error::Vault(error) => error.into(),
+            Error::Connection(error) => error.into(),
             Error::Store(error) => error.into(),
             Error::Executor(error) => error.into(),
             // Somebody of this host asks, who may know what the trigger said.
@@ -188,6 +201,16 @@ impl From<VaultError> for Problem {
             VaultError::Sealed(_) => Self::new(StatusCode::CONFLICT, "secret-sealed", error.to_string()),
             VaultError::Store(error) => error.into(),
             VaultError::MasterKey(..) | VaultError::MasterKeyForm(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<ConnectionError> for Problem {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Name(_) | ConnectionError::Invalid(_) => Self::bad_request(error.to_string()),
+            ConnectionError::InUse(..) => Self::new(StatusCode::CONFLICT, "connection-in-use", error.to_string()),
+            ConnectionError::Vault(error) => error.into(),
         }
     }
 }

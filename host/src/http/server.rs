@@ -151,7 +151,7 @@ async fn route(app: &OnceLock<App>, stopping: &Stopping, request: Request<Incomi
     };
     if let Some(path) = path.strip_prefix("/hooks/") {
         let from = app.proxies.client(peer.ip(), request.headers());
-        return hooks::serve(app.admin.triggers(), path, request, from).await;
+        return hooks::serve(&app.admin, path, request, from).await;
     }
     if let Some(path) = path.strip_prefix("/api/v1") {
         app.token.check(request.headers())?;

@@ -63,7 +63,7 @@ impl World {
     pub(super) fn of(case: &Case, plugin: &str, workflow: &Key, may_reach: bool, now_ms: u64) -> std::io::Result<Self> {
         let servers = match (&case.http[..], may_reach) {
             ([], false) => Servers::Nobody,
-            ([], true) => Servers::Real(Box::new(HttpClient::new()?)),
+            ([], true) => Servers::Real(Box::new(HttpClient::new(None)?)),
             (answers, _) => Servers::Given(answers.to_vec()),
         };
         let own = |key: &String| KvKey { plugin: plugin.into(), workflow: workflow.clone(), key: key.as_str().into() };

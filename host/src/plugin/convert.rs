@@ -7,8 +7,8 @@ use super::bindings::weft::plugin::{log, types};
 use super::bounds;
 use super::description::{Branch, Description, FailureKind, Mode, NodeType, TriggerType};
 use crate::limits::{
-    CONTEXT_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, STATE_BYTES_MAX, TASK_MEMBERS_MAX,
-    TIMER_PAYLOAD_BYTES_MAX, URL_BYTES_MAX,
+    CONTEXT_BYTES_MAX, NAME_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, STATE_BYTES_MAX,
+    TASK_MEMBERS_MAX, TIMER_PAYLOAD_BYTES_MAX, URL_BYTES_MAX,
 };
 use crate::run::{
     BranchStart, Ended, Event, Failure, Fault, LogLevel, Outcome, Request, Response, Status, Task, TaskAction, Wait, WaitKind,
@@ -133,8 +133,8 @@ pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
     if http::Method::from_bytes(request.method.as_bytes()).is_err() || request.method.to_ascii_uppercase() != request.method {
         return Err(invalid(format!("`{}` is no HTTP method", request.method.escape_debug())));
     }
-    if request.connection.is_some() {
-        return Err(invalid("this host has no connections yet".into()));
+    if request.connection.as_ref().is_some_and(|name| name.len() > NAME_BYTES_MAX) {
+        return Err(invalid(format!("the name of a connection has at most {NAME_BYTES_MAX} bytes")));
     }
     if request.url.len() > URL_BYTES_MAX {
         let message = format!("the request's URL has {} bytes; at most {URL_BYTES_MAX} are sent", request.url.len());
@@ -157,6 +157,7 @@ pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
         headers: request.headers.into_iter().map(|header| (header.name.into(), header.value.into())).collect(),
         body: request.body.into(),
         timeout_ms: request.timeout_ms,
+        connection: request.connection.map(Into::into),
     })
 }
 

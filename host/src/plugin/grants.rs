@@ -19,6 +19,9 @@ pub struct Grants {
     /// Secrets that it may use, where a config names them for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretGrant>,
+    /// Connections that its requests may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<NamePattern>,
     /// Workflows that it may start.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub workflows: Vec<NamePattern>,
@@ -94,6 +97,7 @@ impl Grants {
         Self {
             http: vec![HttpGrant { methods: Vec::new(), to: HostPattern::any() }],
             secrets: vec![SecretGrant { verbs: Vec::new(), name: any() }],
+            connections: vec![any()],
             workflows: vec![any()],
             kv: true,
             record: false,
@@ -120,6 +124,12 @@ impl Grants {
         let verb = verb.as_str();
         let missing = || denied(format_args!("{verb} with the secret `{name}`"), format_args!("--secret '{verb} {name}'"));
         if self.secrets.iter().any(fits) { Ok(()) } else { Err(missing()) }
+    }
+
+    /// Whether a connection may be used. Whoever may use it reaches what it leads to, and nothing else by it.
+    pub fn check_connection(&self, name: &str) -> Result<(), Fault> {
+        let missing = || denied(format_args!("use the connection `{name}`"), format_args!("--connection {name}"));
+        if self.connections.iter().any(|pattern| pattern.matches(name)) { Ok(()) } else { Err(missing()) }
     }
 
     /// Whether a workflow may be started.
@@ -273,6 +283,7 @@ mod tests {
             none.check_http("GET", "example.org", 443, true).err(),
             none.check_secret("a", SecretVerb::Sign).err(),
             none.check_start("a").err(),
+            none.check_connection("a").err(),
             none.check_kv().err(),
         ] {
             assert_eq!(&*denied.unwrap().code, "denied");

@@ -366,7 +366,10 @@ impl WaitView {
                 });
             }
             WaitKind::Child { .. } => view.run = Some(RunId::derived(at_ms, run, path, &wait.id).to_string()),
-            WaitKind::Request(request) => view.request = Some(format!("{} {}", request.method, request.url)),
+            WaitKind::Request(request) => {
+                let by = request.connection.as_ref().map(|name| format!(" by {name}")).unwrap_or_default();
+                view.request = Some(format!("{} {}{by}", request.method, request.url));
+            }
         }
         view
     }

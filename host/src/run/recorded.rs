@@ -96,6 +96,9 @@ pub fn asked_send(request: &Request) -> Digest {
     for (name, value) in &request.headers {
         text.extend_from_slice(format!("{}: {value}\0", name.to_ascii_lowercase()).as_bytes());
     }
+    if let Some(connection) = &request.connection {
+        text.extend_from_slice(format!("connection {connection}\0").as_bytes());
+    }
     text.extend_from_slice(&request.body);
     Digest::of(&text)
 }

@@ -100,7 +100,7 @@ pub struct TaskAction {
 pub struct Request {
     /// Upper case.
     pub method: Box<str>,
-    /// Absolute.
+    /// Absolute; with a connection a path below its base URL.
     pub url: Box<str>,
     /// Names and values, in order. A value may hold tokens for secrets.
     pub headers: Vec<(Box<str>, Box<str>)>,
@@ -109,6 +109,9 @@ pub struct Request {
     /// How long the exchange may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u32>,
+    /// The stored connection whose base URL and credentials apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Box<str>>,
 }
 
 impl Request {

@@ -31,7 +31,7 @@ pub struct AuditEntry {
     pub who: Who,
     /// What.
     pub what: What,
-    /// To what: the name of a plugin, a workflow, a secret, a vendor, a queue; the path of a file.
+    /// To what: the name of a plugin, a workflow, a secret, a connection, a vendor, a queue; the path of a file.
     pub on: String,
     /// What people want to know of it. Never a secret's value.
     pub details: Value,
@@ -63,6 +63,8 @@ pub enum What {
     SecretSet,
     SecretAllowed,
     SecretRemoved,
+    ConnectionSet,
+    ConnectionRemoved,
     PluginAdded,
     PluginRefused,
     PluginApproved,

@@ -35,6 +35,7 @@
 //! | `G` plugin | what it may do |
 //! | `Q` queue | [`super::QueueRecord`] |
 //! | `s` name | [`super::SealedSecret`] |
+//! | `C` name | [`super::SealedConnection`] |
 //! | `T` vendor 0 digest | [`super::TrustedKey`] |
 //! | `A` number | an entry of the audit log with its hash |
 //! | `A` | the number and the hash of the newest one |
@@ -45,8 +46,9 @@ use crate::run::{KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 35] = [
+pub(super) const KINDS: [(u8, &str); 36] = [
     (b'A', "audit entries"),
+    (b'C', "connections"),
     (b'D', "drafts of runs"),
     (b'E', "variables"),
     (b'G', "grants"),
@@ -105,6 +107,7 @@ pub(super) const ENVIRONMENT: &[u8] = b"E";
 pub(super) const GRANTS: &[u8] = b"G";
 pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
 pub(super) const SECRETS: &[u8] = b"s";
+pub(super) const CONNECTIONS: &[u8] = b"C";
 pub(super) const AUDIT: &[u8] = b"A";
 pub(super) const TRUSTED_KEYS: &[u8] = b"T";
 pub(super) const DUE_TIMERS: &[u8] = b"I";
@@ -312,6 +315,10 @@ pub(super) fn dedup_digest(workflow: &Key, digest: &Digest) -> Vec<u8> {
 
 pub(super) fn plugin(name: &str, version: &semver::Version) -> Vec<u8> {
     join(b'p', &[name.as_bytes(), &[0], version.to_string().as_bytes()])
+}
+
+pub(super) fn connection(name: &str) -> Vec<u8> {
+    join(b'C', &[name.as_bytes()])
 }
 
 pub(super) fn secret(name: &str) -> Vec<u8> {

@@ -17,6 +17,16 @@ use crate::run::{Failure, Response, RunId, Staged};
 use crate::store::{Change, SignalName};
 use crate::workflow::{Json, Key};
 
+/// What came of a request.
+pub struct Fired {
+    /// What its sender gets.
+    pub response: Response,
+    /// Why nothing was started, in the trigger's words.
+    pub note: Option<String>,
+    /// The run that it started, or an earlier delivery of it.
+    pub run: Option<RunId>,
+}
+
 /// Why an event came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum FireError {
@@ -57,16 +67,17 @@ impl From<Failure> for FireError {
 impl Triggers {
     /// Tells a workflow's trigger of a request, and does what it answers. The response may leave at once: what it
     /// promises is durable.
-    pub async fn fire(self: &Arc<Self>, program: &Arc<Program>, request: HttpEvent) -> Result<Response, FireError> {
+    pub async fn fire(self: &Arc<Self>, program: &Arc<Program>, request: HttpEvent) -> Result<Fired, FireError> {
         self.executor.check_space()?;
         let remote_address: Box<str> = request.remote_address.as_str().into();
         let event = Event::Http(request);
         loop {
             let asked = self.ask(program, &event, Some(remote_address.clone()), None).await?;
+            let note = asked.reaction.note.clone();
             match self.react(program, asked).await {
                 // What it read was changed by others meanwhile: nothing was kept, and it is asked again.
                 Err(FireError::Executor(error)) if error.is_changed() => {}
-                answered => return answered,
+                answered => return answered.map(|(response, run)| Fired { response, note, run }),
             }
         }
     }
@@ -112,7 +123,7 @@ impl Triggers {
         Ok(Asked { reaction, staged: context.effects.staged, instance })
     }
 
-    async fn react(self: &Arc<Self>, program: &Arc<Program>, asked: Asked) -> Result<Response, FireError> {
+    async fn react(self: &Arc<Self>, program: &Arc<Program>, asked: Asked) -> Result<(Response, Option<RunId>), FireError> {
         let Asked { reaction, staged, instance } = asked;
         let reply = reaction.response.map(response).transpose()?;
         let mut waiting = None;
@@ -137,14 +148,15 @@ impl Triggers {
             return match (waiting, reply) {
                 (Some((start, wait_ms)), _) => {
                     let begun = self.executor.begin_waiting(start, vec![instance])?;
-                    self.wait(program, begun, wait_ms).await
+                    let run = run_of(&begun);
+                    self.wait(program, begun, wait_ms).await.map(|response| (response, Some(run)))
                 }
-                (None, Some(reply)) => Ok(reply),
-                (None, None) => Ok(nothing(204)),
+                (None, Some(reply)) => Ok((reply, None)),
+                (None, None) => Ok((nothing(204), None)),
             };
         }
         let (start, wait_ms) = waiting.map_or((None, 0), |(start, wait_ms)| (Some(start), wait_ms));
-        let (_, begun) = match timers {
+        let (others, begun) = match timers {
             None => self.executor.begin(starts, start, staged, beside).await?,
             Some(timers) => {
                 beside.push(Change::Timers(Box::new(timers)));
@@ -159,10 +171,14 @@ impl Triggers {
                 .await?
             }
         };
+        let first = others.first().map(|(Begun::New(run) | Begun::Duplicate(run))| *run);
         match (begun, reply) {
-            (Some(begun), _) => self.wait(program, begun, wait_ms).await,
-            (None, Some(reply)) => Ok(reply),
-            (None, None) => Ok(nothing(if started { 202 } else { 204 })),
+            (Some(begun), _) => {
+                let run = run_of(&begun);
+                self.wait(program, begun, wait_ms).await.map(|response| (response, Some(run)))
+            }
+            (None, Some(reply)) => Ok((reply, first)),
+            (None, None) => Ok((nothing(if started { 202 } else { 204 }), first)),
         }
     }
 
@@ -281,6 +297,13 @@ pub(super) fn read_start(program: &Arc<Program>, start: triggers::Start) -> Resu
     }
     let (dedup, queue) = (start.dedup_key.map(Into::into), start.queue.map(Into::into));
     Ok(Start { dedup, queue, ..Start::new(program.clone(), context) })
+}
+
+fn run_of(begun: &Begun<Waiting>) -> RunId {
+    match begun {
+        Begun::New(waiting) => waiting.run,
+        Begun::Duplicate(run) => *run,
+    }
 }
 
 fn nothing(status: u16) -> Response {

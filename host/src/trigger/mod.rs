@@ -2,6 +2,7 @@
 
 mod fire;
 mod fires;
+mod last;
 mod routes;
 mod timers;
 
@@ -9,8 +10,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-pub use fire::FireError;
+pub use fire::{FireError, Fired};
 pub use fires::{Fire, NextFires};
+pub use last::{Became, Hidden, LastRequests, Received};
 pub use routes::{HttpRoute, Matched, Route, RouteConflict, Routes};
 pub use timers::Held;
 
@@ -20,7 +22,7 @@ use crate::plugin::exports::triggers;
 use crate::plugin::{CallContext, CallError, Instance, Registry};
 use crate::run::{Failure, SecretUse};
 use crate::store::{Change, Timer, TimerChange};
-use crate::workflow::Key;
+use crate::workflow::{Key, annotated};
 use routes::Wanted;
 use timers::Timers;
 
@@ -30,9 +32,13 @@ pub struct Triggers {
     registry: Arc<Registry>,
     routes: ArcSwap<Routes>,
     timers: Timers,
+    requests: LastRequests,
     /// Where this host is reached from outside: `https://weft.example.org`.
     public_url: String,
 }
+
+/// The annotation by which a schema says that a text of a trigger's config names a header field whose value is nobody's business.
+const NAMES_HIDDEN_HEADER: &str = "x-weft-hidden-header";
 
 /// What a trigger subscribed to.
 pub struct Subscribed {
@@ -60,8 +66,8 @@ pub enum SubscribeError {
 impl Triggers {
     /// Nothing is listened to yet. Starts by name go through these triggers from now on.
     pub fn new(executor: Arc<Executor>, registry: Arc<Registry>, public_url: String) -> Arc<Self> {
-        let (routes, timers) = (ArcSwap::default(), Timers::default());
-        let triggers = Arc::new(Self { executor: executor.clone(), registry, routes, timers, public_url });
+        let (routes, timers, requests) = (ArcSwap::default(), Timers::default(), LastRequests::default());
+        let triggers = Arc::new(Self { executor: executor.clone(), registry, routes, timers, requests, public_url });
         executor.set_callee(triggers.clone());
         triggers
     }
@@ -79,6 +85,11 @@ impl Triggers {
     /// The routes that are listened to.
     pub fn routes(&self) -> arc_swap::Guard<Arc<Routes>> {
         self.routes.load()
+    }
+
+    /// The last requests to each workflow.
+    pub fn requests(&self) -> &LastRequests {
+        &self.requests
     }
 
     /// Listens to these routes from now on. Requests that are under way keep the old ones.
@@ -104,12 +115,16 @@ impl Triggers {
             let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());
             return Err(SubscribeError::Failed(Failure::bad_answer(what)));
         }
-        let kind = self.registry.get(&program.trigger.digest);
-        let declared = kind.as_ref().and_then(|plugin| plugin.trigger(&program.trigger.name)).map(|kind| &kind.subscribes[..]);
+        let plugin = self.registry.get(&program.trigger.digest);
+        let kind = plugin.as_ref().and_then(|plugin| plugin.trigger(&program.trigger.name));
+        let declared = kind.map(|kind| &kind.subscribes[..]);
+        let config = serde_json::from_str(&call.config).unwrap_or_default();
+        let named = kind.map(|kind| annotated(&kind.config_schema, &config, NAMES_HIDDEN_HEADER)).unwrap_or_default();
+        let hidden_headers: Vec<String> = named.into_iter().map(|(.., name)| name.to_ascii_lowercase()).collect();
         let (mut routes, mut set) = (Vec::new(), Vec::new());
         for subscription in subscriptions {
             match routes::read(subscription, declared.unwrap_or_default()).map_err(SubscribeError::Failed)? {
-                Wanted::Route(route) => routes.push(route),
+                Wanted::Route(route) => routes.push(HttpRoute { hidden_headers: hidden_headers.clone(), ..route }),
                 Wanted::Timer((id, at_ms, payload)) => {
                     set.push(Timer { id, at_ms, payload, revision: program.plan.revision });
                 }

@@ -23,6 +23,9 @@ pub struct HttpRoute {
     pub path: Option<String>,
     /// The longest body.
     pub body_bytes_max: usize,
+    /// Header fields, in lower case, that the trigger's config says hold a signature or the like: nobody is shown their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden_headers: Vec<String>,
 }
 
 impl HttpRoute {
@@ -46,6 +49,7 @@ pub struct Route {
     pub methods: Vec<Method>,
     /// The longest body.
     pub body_bytes_max: usize,
+    hidden_headers: Vec<String>,
 }
 
 /// The revisions that a workflow's events start.
@@ -63,6 +67,16 @@ struct Trial {
 }
 
 impl Route {
+    /// The workflow that it belongs to.
+    pub fn workflow(&self) -> &Key {
+        &self.active.program.plan.workflow
+    }
+
+    /// Whether nobody is shown the value of this header field.
+    pub fn hides(&self, header: &str) -> bool {
+        self.hidden_headers.iter().any(|hidden| hidden == header)
+    }
+
     /// The revision that the next request starts.
     pub fn program(&self) -> &Arc<Program> {
         self.active.next()
@@ -127,7 +141,8 @@ impl Routes {
         for route in routes {
             let path = route.path(workflow);
             let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
-            let entry = Route { active: active.clone(), methods, body_bytes_max: route.body_bytes_max };
+            let hidden_headers = route.hidden_headers.clone();
+            let entry = Route { active: active.clone(), methods, body_bytes_max: route.body_bytes_max, hidden_headers };
             self.by_path.insert(path, Arc::new(entry)).map_err(|error| RouteConflict {
                 workflow: workflow.clone(),
                 path: path.to_owned(),
@@ -192,7 +207,7 @@ pub(super) fn read(subscription: triggers::Subscription, declared: &[String]) ->
         }
     }
     let body_bytes_max = route.body_bytes_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes as usize).min(BODY_BYTES_MAX);
-    Ok(Wanted::Route(HttpRoute { methods: route.methods, path: route.path, body_bytes_max }))
+    Ok(Wanted::Route(HttpRoute { methods: route.methods, path: route.path, body_bytes_max, hidden_headers: Vec::new() }))
 }
 
 #[cfg(test)]

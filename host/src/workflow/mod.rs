@@ -2,6 +2,7 @@
 //!
 //! Pure: no clock, no IO, no await. Everything here is a function of its arguments.
 
+mod annotated;
 mod definition;
 mod diff;
 mod json;
@@ -11,10 +12,12 @@ mod pinned;
 mod plan;
 mod range;
 mod raw;
+mod sample;
 mod schema;
 mod template;
 mod variables;
 
+pub use annotated::annotated;
 pub use definition::{Definition, History, ON_FAILURE, OnFailure, Options, Problem, Repeat, Retry, Step, Trigger};
 pub use diff::{Change, ChangeKind, diff};
 pub use json::{Json, JsonError};
@@ -24,6 +27,7 @@ pub use pinned::pinned;
 pub use plan::{ListId, Plan, PlanStep, StepId};
 pub use range::DateRange;
 pub use raw::is_raw;
+pub use sample::{query_paths, sample_paths};
 pub use schema::{OPEN_WITH, Schema, SchemaError, names_path};
 pub use template::{Slice, Template, TooLarge};
 pub use variables::{Root, Scope, System, Variable};

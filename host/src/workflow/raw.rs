@@ -25,6 +25,11 @@ impl<'a> Place<'a> {
         self.schemas.iter().any(|schema| schema.get("x-weft-raw") == Some(&Value::Bool(true)))
     }
 
+    /// What an annotation says of it.
+    pub(super) fn says(&self, annotation: &str) -> Option<&'a Value> {
+        self.schemas.iter().find_map(|schema| schema.get(annotation))
+    }
+
     /// The member of this name.
     pub(super) fn member(&self, name: &str) -> Self {
         self.below(|schema| match schema.get("properties").and_then(|members| members.get(name)) {

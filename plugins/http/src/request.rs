@@ -20,7 +20,7 @@ pub struct Request {
     /// The method.
     #[serde(default = "post")]
     method: Method,
-    /// Where to: an `http` or `https` URL.
+    /// Where to: an `http` or `https` URL; with a connection a path below its base URL.
     url: String,
     /// What is added to the URL behind `?`.
     #[serde(default)]
@@ -37,6 +37,9 @@ pub struct Request {
     /// The longest response, in bytes; a longer one fails the step. By default the host's limit.
     #[schemars(range(min = 1))]
     response_bytes_max: Option<u32>,
+    /// The stored connection whose base URL and credentials are used.
+    #[schemars(extend("x-weft-connection" = "http"))]
+    connection: Option<String>,
     /// Whether the result is only what the response holds, without status and header fields.
     #[serde(default)]
     only_data: bool,
@@ -106,8 +109,8 @@ impl Node for Request {
             .fails("refused", "The server takes no connections.", "/url")
             .fails("tls", "The server's certificate is not one that is trusted, or the connection could not be secured.", "/url")
             .fails("unavailable", "The connection broke off.", "/url")
-            .fails("denied", "No grant or secret lets the request go there, or the address is private.", "/url")
-            .fails("not-found", "A secret that the config names is not there (any more).", "")
+            .fails("denied", "No grant, secret or connection lets the request go there, or the address is private.", "/url")
+            .fails("not-found", "There is no such connection, or a secret is gone.", "/connection")
             .fails("invalid", "The URL or a header field is not one.", "/url")
             .fails("too-large", "The response is longer than the limit.", "/response_bytes_max")
             .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
@@ -119,11 +122,17 @@ impl Node for Request {
         if ["GET", "HEAD"].contains(&method) && !config["body"].is_null() {
             problems.push(Problem::new("/body", format!("a {method} request has no body")));
         }
+        let has_connection = config["connection"].as_str().is_some();
         let Some(url) = config["url"].as_str() else { return problems };
         let lower = url.to_ascii_lowercase();
         let is_absolute = ["http://", "https://"].iter().any(|scheme| lower.starts_with(scheme));
-        if !is_absolute && !url.starts_with("{{") {
-            problems.push(Problem::new("/url", "write an absolute URL that begins with `http://` or `https://`"));
+        if has_connection && is_absolute {
+            problems.push(Problem::new("/url", "with a connection this is a path below its base URL, such as `contacts/17`"));
+        } else if !has_connection && !is_absolute && !url.starts_with("{{") {
+            problems.push(Problem::new(
+                "/url",
+                "write an absolute URL that begins with `http://` or `https://`, or name a connection",
+            ));
         }
         problems
     }
@@ -170,7 +179,7 @@ impl Request {
             }
             request.body = content;
         }
-        Ok(HttpRequest { headers, timeout_ms: Some(self.timeout_ms), ..request })
+        Ok(HttpRequest { headers, timeout_ms: Some(self.timeout_ms), connection: self.connection.clone(), ..request })
     }
 
     fn result(&self, response: &HttpResponse) -> Answer {

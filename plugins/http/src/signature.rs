@@ -56,6 +56,7 @@ enum Scheme {
 #[serde(deny_unknown_fields)]
 struct Generic {
     /// The header that holds the signature.
+    #[schemars(extend("x-weft-hidden-header" = true))]
     header: String,
     /// The hash function of the HMAC.
     #[serde(default)]

@@ -15,9 +15,12 @@ pub(super) type Resolved = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr
 /// What resolves names, once for each connection; tests give their own.
 pub(super) type Resolve = Arc<dyn Fn(Name) -> Resolved + Send + Sync>;
 
-/// Resolves names, and leaves out addresses that are not public. What it gives is what is connected to.
+/// Resolves names, and leaves out addresses that are not public, unless private ones are allowed. What it gives is what is connected to.
 #[derive(Clone)]
-pub(super) struct PublicResolver(pub(super) Resolve);
+pub(super) struct Resolver {
+    pub(super) resolve: Resolve,
+    pub(super) public_only: bool,
+}
 
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is the name of a private address, which is not connected to by name")]
@@ -27,7 +30,7 @@ pub(super) struct NotPublic(String);
 #[error("`{0}` cannot be resolved: {1}")]
 pub(super) struct Unresolved(String, io::Error);
 
-impl Service<Name> for PublicResolver {
+impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -38,10 +41,10 @@ impl Service<Name> for PublicResolver {
 
     fn call(&mut self, name: Name) -> Self::Future {
         let host = name.as_str().to_owned();
-        let resolving = (self.0)(name);
+        let (resolving, public_only) = ((self.resolve)(name), self.public_only);
         Box::pin(async move {
             let all = resolving.await.map_err(|error| Unresolved(host.clone(), error))?;
-            let public: Vec<SocketAddr> = all.into_iter().filter(|address| is_public(address.ip())).collect();
+            let public: Vec<SocketAddr> = all.into_iter().filter(|address| !public_only || is_public(address.ip())).collect();
             if public.is_empty() { Err(NotPublic(host).into()) } else { Ok(public.into_iter()) }
         })
     }
@@ -155,7 +158,7 @@ mod tests {
             let all = addresses.iter().map(|address| SocketAddr::new(address.parse().unwrap(), 0)).collect();
             Box::pin(async move { Ok(all) })
         });
-        let resolving = PublicResolver(resolve).call("name.example".parse().unwrap());
+        let resolving = Resolver { resolve, public_only: true }.call("name.example".parse().unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let resolved = runtime.block_on(resolving).map_err(|error| error.to_string())?;
         Ok(resolved.map(|address| address.ip().to_string()).collect())

@@ -1,23 +1,24 @@
 //! Requests to servers outside: the one place where it is decided whether one may be sent, where, and with which secrets.
 //!
 //! A request is sent if a grant names its host. The host's name is resolved once, and a connection is made only to an address that was
-//! checked: no private one, unless the grant names the address itself. A redirect is checked like a first request. Proxies of the
-//! environment are not used.
+//! checked: no private one, unless the grant names the address itself, or a connection is used that its operator lets lead there. A
+//! redirect is checked like a first request, and gets nothing of a connection. Proxies of the environment are not used.
 
 mod address;
+mod connection;
 mod secrets;
 mod target;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
@@ -25,10 +26,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use sha2::{Digest as _, Sha256};
 use tower_service::Service as _;
 
+use super::connections::Connections;
 use crate::limits::{HTTP_CONNECT_MS_MAX, HTTP_MS_DEFAULT, HTTP_MS_MAX, HTTP_RESPONSE_BYTES_MAX};
 use crate::plugin::Sender;
 use crate::run::{Fault, Request, Response};
-use address::{NotPublic, PublicResolver, Resolve, Unresolved};
+use address::{NotPublic, Resolve, Resolver, Unresolved};
+pub(super) use connection::Connection;
 use target::Target;
 
 /// Sends requests to servers outside, within what is granted.
@@ -56,31 +59,65 @@ pub fn with_key(mut request: Request, call_key: &str, name: &str) -> Request {
 /// Sends requests for real.
 pub struct HttpClient {
     /// Connects to public addresses only, except where a URL names another one and a grant does.
-    client: Client<HttpsConnector<HttpConnector<PublicResolver>>, Full<Bytes>>,
+    client: Sent,
+    connections: Option<Arc<Connections>>,
+}
+
+/// What requests are sent with.
+type Sent = Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>;
+
+/// Resolves names as the system does.
+fn public_only(public_only: bool) -> Resolver {
+    let resolve: Resolve = Arc::new(|name| {
+        let mut system = GaiResolver::new();
+        Box::pin(async move { Ok(system.call(name).await?.collect::<Vec<SocketAddr>>()) })
+    });
+    Resolver { resolve, public_only }
+}
+
+fn client(resolver: Resolver, tls: rustls::ClientConfig) -> Sent {
+    let mut connector = HttpConnector::new_with_resolver(resolver);
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(Duration::from_millis(HTTP_CONNECT_MS_MAX)));
+    connector.set_nodelay(true);
+    let https = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).pool_max_idle_per_host(32);
+    builder.build(https.wrap_connector(connector))
+}
+
+/// TLS that trusts the certificates that the system trusts. They are read once: there are many, and each connection wants them.
+fn trusting_system() -> io::Result<rustls::ClientConfig> {
+    static READ: OnceLock<rustls::ClientConfig> = OnceLock::new();
+    if let Some(tls) = READ.get() {
+        return Ok(tls.clone());
+    }
+    let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
+    Ok(READ.get_or_init(|| tls).clone())
 }
 
 impl HttpClient {
-    /// A client that trusts the certificates that the system trusts.
-    pub fn new() -> io::Result<Self> {
-        let resolve: Resolve = Arc::new(|name| {
-            let mut system = GaiResolver::new();
-            Box::pin(async move { Ok(system.call(name).await?.collect::<Vec<SocketAddr>>()) })
-        });
-        let mut connector = HttpConnector::new_with_resolver(PublicResolver(resolve));
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(Duration::from_millis(HTTP_CONNECT_MS_MAX)));
-        connector.set_nodelay(true);
-        let https = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1();
-        let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).pool_max_idle_per_host(32);
-        Ok(Self { client: builder.build(https.wrap_connector(connector)) })
+    /// A client that trusts the certificates that the system trusts, and uses these connections where a request names one.
+    pub fn new(connections: Option<Arc<Connections>>) -> io::Result<Self> {
+        Ok(Self { client: client(public_only(true), trusting_system()?), connections })
+    }
+
+    /// Where a request goes first if it may be sent, and the connection whose settings apply there.
+    fn first(&self, sender: &Sender, request: &Request) -> Result<(Target, Option<Arc<Connection>>), Fault> {
+        let Some(name) = &request.connection else {
+            let target = Target::read(&request.url)?;
+            target.admit(&sender.grants, &request.method)?;
+            return Ok((target, None));
+        };
+        sender.grants.check_connection(name)?;
+        let connection = self.connection(name)?;
+        Ok((connection.target(&request.url)?, Some(connection)))
     }
 }
 
 impl Outbound for HttpClient {
     fn permit(&self, sender: &Sender, request: &Request) -> Result<(), Fault> {
-        let target = Target::read(&request.url)?;
-        target.admit(&sender.grants, &request.method)?;
+        let (target, _) = self.first(sender, request)?;
         secrets::check(sender, &target, request)
     }
 
@@ -100,15 +137,21 @@ impl HttpClient {
     async fn follow(&self, sender: &Sender, request: Request) -> Result<Response, Fault> {
         let invalid = |error: &dyn std::fmt::Display| Fault::new("invalid", error.to_string());
         let mut method = Method::from_bytes(request.method.as_bytes()).map_err(|error| invalid(&error))?;
-        let mut target = Target::read(&request.url)?;
-        target.admit(&sender.grants, method.as_str())?;
+        let (mut target, mut connection) = self.first(sender, &request)?;
         let mut filled = secrets::fill(sender, &target, &request)?;
+        if let Some(connection) = &connection {
+            connection.authorize(&mut filled).await?;
+        }
         let mut redirects = 0;
         loop {
             let mut sent = http::Request::new(Full::new(filled.body.clone()));
             let uri = target.url.as_str().parse().map_err(|error| invalid(&error))?;
             (*sent.method_mut(), *sent.uri_mut(), *sent.headers_mut()) = (method.clone(), uri, filled.headers.clone());
-            let response = self.exchange(sent).await?;
+            // The connection is for the first server only.
+            let response = match connection.take() {
+                Some(connection) => connection.exchange(sent).await?,
+                None => exchange(&self.client, sent).await?,
+            };
             let location = response.headers.iter().find(|(name, _)| &**name == "location").map(|(_, location)| location);
             let followed = next_method(&method, response.status).zip(location);
             let Some((next, location)) = followed.filter(|_| redirects < sender.redirects_max) else {
@@ -132,24 +175,25 @@ impl HttpClient {
             redirects += 1;
         }
     }
+}
 
-    async fn exchange(&self, request: http::Request<Full<Bytes>>) -> Result<Response, Fault> {
-        let response = self.client.request(request).await.map_err(|error| fault_of(&error))?;
-        let (parts, body) = response.into_parts();
-        let body = Limited::new(body, HTTP_RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() {
-                Fault::new("too-large", format!("the response has more than {HTTP_RESPONSE_BYTES_MAX} bytes"))
-            } else {
-                Fault::passing("unavailable", format!("the response broke off: {error}"))
-            }
-        })?;
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
-        Ok(Response {
-            status: parts.status.as_u16(),
-            headers: parts.headers.iter().map(|(name, value)| (name.as_str().into(), text(value))).collect(),
-            body: body.to_bytes(),
-        })
-    }
+/// Sends one request and reads its response.
+async fn exchange(client: &Sent, request: http::Request<Full<Bytes>>) -> Result<Response, Fault> {
+    let response = client.request(request).await.map_err(|error| fault_of(&error))?;
+    let (parts, body) = response.into_parts();
+    let body = Limited::new(body, HTTP_RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            Fault::new("too-large", format!("the response has more than {HTTP_RESPONSE_BYTES_MAX} bytes"))
+        } else {
+            Fault::passing("unavailable", format!("the response broke off: {error}"))
+        }
+    })?;
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
+    Ok(Response {
+        status: parts.status.as_u16(),
+        headers: parts.headers.iter().map(|(name, value)| (name.as_str().into(), text(value))).collect(),
+        body: body.to_bytes(),
+    })
 }
 
 /// The method with which a redirect is followed (the Fetch standard, section 4.4); none: the status is no redirect.

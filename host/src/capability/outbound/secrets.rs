@@ -9,7 +9,7 @@ use memchr::memmem;
 use zeroize::Zeroizing;
 
 use super::target::Target;
-use crate::limits::SECRET_MASKED_BYTES_MIN;
+use crate::capability::forms::{forms, in_form, in_json, replaced};
 use crate::plugin::{SecretVerb, Sender, masked};
 use crate::run::{Fault, Request, Response};
 
@@ -51,7 +51,7 @@ pub(super) fn fill(sender: &Sender, target: &Target, request: &Request) -> Resul
         && !filled.headers.contains_key(AUTHORIZATION)
     {
         let mut pair = Zeroizing::new(format!("{user}:").into_bytes());
-        pair.extend_from_slice(&replaced(password.as_bytes(), &found, <[u8]>::to_vec));
+        pair.extend_from_slice(&filled_in(password.as_bytes(), &found, <[u8]>::to_vec));
         let value = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(&*pair)));
         let mut value = HeaderValue::from_str(&value).map_err(|error| Fault::new("invalid", error.to_string()))?;
         value.set_sensitive(true);
@@ -64,34 +64,31 @@ pub(super) fn fill(sender: &Sender, target: &Target, request: &Request) -> Resul
     let escape = escape_for(kind);
     if found.iter().any(|secret| memmem::find(&request.body, secret.token.as_bytes()).is_some()) {
         filled.is_body_secret = true;
-        filled.body = replaced(&request.body, &found, escape).into();
+        filled.body = filled_in(&request.body, &found, escape).into();
     }
-    for secret in found.iter().filter(|secret| secret.value.len() >= SECRET_MASKED_BYTES_MIN) {
-        for form in [|value: &[u8]| value.to_vec(), escape, in_json, in_form] {
-            let form = Zeroizing::new(form(&secret.value));
-            if !filled.masks.iter().any(|(known, _)| *known == form) {
-                filled.masks.push((form, masked(&secret.name)));
-            }
-        }
-    }
-    if !found.is_empty() {
-        // In a compressed response a secret would not be found.
-        filled.headers.remove(ACCEPT_ENCODING);
+    for secret in &found {
+        filled.hide(&secret.value, &masked(&secret.name));
     }
     Ok(filled)
 }
 
 impl Filled {
+    /// Takes a value out of the response, in whatever form.
+    pub(super) fn hide(&mut self, value: &[u8], instead: &str) {
+        self.masks.extend(forms(value).into_iter().map(|form| (form, instead.to_owned())));
+        // In a compressed response it would not be found.
+        self.headers.remove(ACCEPT_ENCODING);
+    }
+
     /// A response without the secrets of its request, which a server may have sent back.
     pub(super) fn mask(&self, mut response: Response) -> Response {
         for (value, instead) in &self.masks {
-            let replace = |text: &[u8]| replace_all(text, value, instead.as_bytes());
-            if memmem::find(&response.body, value).is_some() {
-                response.body = replace(&response.body).into();
+            if let Some(body) = replaced(&response.body, value, instead.as_bytes()) {
+                response.body = body.into();
             }
             for (_, header) in &mut response.headers {
-                if memmem::find(header.as_bytes(), value).is_some() {
-                    *header = String::from_utf8_lossy(&replace(header.as_bytes())).into();
+                if let Some(text) = replaced(header.as_bytes(), value, instead.as_bytes()) {
+                    *header = String::from_utf8_lossy(&text).into();
                 }
             }
         }
@@ -152,7 +149,7 @@ fn header_value(name: &HeaderName, value: &str, found: &[Found]) -> Result<Heade
     if !is_secret {
         return HeaderValue::from_str(value).map_err(|error| invalid(&error.to_string()));
     }
-    let bytes = Zeroizing::new(replaced(value.as_bytes(), found, <[u8]>::to_vec));
+    let bytes = Zeroizing::new(filled_in(value.as_bytes(), found, <[u8]>::to_vec));
     let mut value = HeaderValue::from_bytes(&bytes).map_err(|_| invalid("the secret holds what no header may"))?;
     value.set_sensitive(true);
     Ok(value)
@@ -169,35 +166,9 @@ fn escape_for(content_type: &str) -> fn(&[u8]) -> Vec<u8> {
     }
 }
 
-/// As the inside of a JSON string; what is not UTF-8 stands as it is.
-fn in_json(value: &[u8]) -> Vec<u8> {
-    match str::from_utf8(value) {
-        Ok(text) => {
-            let quoted = Zeroizing::new(serde_json::Value::from(text).to_string());
-            quoted[1..quoted.len() - 1].as_bytes().to_vec()
-        }
-        Err(_) => value.to_vec(),
-    }
-}
-
-fn in_form(value: &[u8]) -> Vec<u8> {
-    form_urlencoded::byte_serialize(value).collect::<String>().into_bytes()
-}
-
-fn replaced(text: &[u8], found: &[Found], escape: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
-    found
-        .iter()
-        .fold(text.to_vec(), |text, secret| replace_all(&text, secret.token.as_bytes(), &Zeroizing::new(escape(&secret.value))))
-}
-
-fn replace_all(text: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    let mut new = Vec::with_capacity(text.len());
-    let mut rest = 0;
-    for at in memmem::find_iter(text, from) {
-        new.extend_from_slice(&text[rest..at]);
-        new.extend_from_slice(to);
-        rest = at + from.len();
-    }
-    new.extend_from_slice(&text[rest..]);
-    new
+fn filled_in(text: &[u8], found: &[Found], escape: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
+    found.iter().fold(text.to_vec(), |text, secret| {
+        let value = Zeroizing::new(escape(&secret.value));
+        replaced(&text, secret.token.as_bytes(), &value).unwrap_or(text)
+    })
 }

@@ -79,8 +79,14 @@ fn a_private_address_must_be_named_itself() {
 
 #[test]
 fn a_call_s_requests_have_keys_that_stay() {
-    let request =
-        |headers| Request { method: "GET".into(), url: "https://x".into(), headers, body: Bytes::new(), timeout_ms: None };
+    let request = |headers| Request {
+        method: "GET".into(),
+        url: "https://x".into(),
+        headers,
+        body: Bytes::new(),
+        timeout_ms: None,
+        connection: None,
+    };
     let key = |call: &str, name: &str| {
         let request = with_key(request(Vec::new()), call, name);
         request.headers.iter().find(|(name, _)| &**name == IDEMPOTENCY_KEY).unwrap().1.clone()

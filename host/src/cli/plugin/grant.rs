@@ -20,6 +20,9 @@ pub(in crate::cli) struct Granted {
     /// `sign,send acme-*`. May be given again.
     #[arg(long, value_name = "NAME")]
     secret: Vec<String>,
+    /// A connection that its requests may use: `crm`, `crm-*`. May be given again.
+    #[arg(long, value_name = "NAME")]
+    connection: Vec<String>,
     /// A workflow that it may start: `orders`, `orders-*`. May be given again.
     #[arg(long, value_name = "KEY")]
     workflow: Vec<String>,
@@ -38,7 +41,8 @@ pub(in crate::cli) struct Granted {
 pub(super) async fn grant(client: &Client, name: &str, granted: &Granted, add: bool) -> Result<(), Failure> {
     check_name(name)?;
     let mut grants = if add { client.get(&format!("/plugins/{name}")).await?["grants"].take() } else { json!({}) };
-    let lists = [("http", &granted.http), ("secrets", &granted.secret), ("workflows", &granted.workflow)];
+    let Granted { http, secret, connection, workflow, .. } = granted;
+    let lists = [("http", http), ("secrets", secret), ("connections", connection), ("workflows", workflow)];
     for (member, texts) in lists.into_iter().filter(|(_, texts)| !texts.is_empty()) {
         let mut all = grants[member].as_array().cloned().unwrap_or_default();
         for text in texts.iter().map(|text| Value::from(text.as_str())) {

@@ -258,7 +258,14 @@ impl Guest<'_> {
 
     fn request_to(&self, ordinal: u32) -> Request {
         let url = format!("http://out/{}/{}?{ordinal}", self.call.run, self.call.step);
-        Request { method: "POST".into(), url: url.into(), headers: Vec::new(), body: Bytes::new(), timeout_ms: None }
+        Request {
+            method: "POST".into(),
+            url: url.into(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout_ms: None,
+            connection: None,
+        }
     }
 
     /// Sends two requests.

@@ -1,6 +1,7 @@
 //! `/api/v1`: what a token may do. Every route stands in [`routes`].
 
 mod audit;
+mod connections;
 mod environment;
 mod events;
 mod fires;
@@ -77,6 +78,7 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::POST, "/workflows/{key}/pause", |call| Box::pin(workflows::pause(call)));
     add(Method::POST, "/workflows/{key}/restore", |call| Box::pin(workflows::restore(call)));
     add(Method::GET, "/workflows/{key}/diff", |call| Box::pin(workflows::diff(call)));
+    add(Method::GET, "/workflows/{key}/requests", |call| Box::pin(workflows::requests(call)));
     add(Method::GET, "/workflows/{key}/export", |call| Box::pin(workflows::export(call)));
     add(Method::GET, "/workflows/{key}/steps/{step}/variables", |call| Box::pin(steps::variables(call)));
     add(Method::POST, "/workflows/{key}/steps/{step}/test", |call| Box::pin(steps::test(call)));
@@ -117,6 +119,12 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::PUT, "/secrets/{name}", |call| Box::pin(secrets::set(call)));
     add(Method::PUT, "/secrets/{name}/hosts", |call| Box::pin(secrets::allow(call)));
     add(Method::DELETE, "/secrets/{name}", |call| Box::pin(secrets::remove(call)));
+    add(Method::GET, "/connections", |call| Box::pin(connections::list(call)));
+    add(Method::GET, "/connections/{name}", |call| Box::pin(connections::show(call)));
+    add(Method::PUT, "/connections/{name}", |call| Box::pin(connections::set(call)));
+    add(Method::DELETE, "/connections/{name}", |call| Box::pin(connections::remove(call)));
+    add(Method::POST, "/connections/{name}/test", |call| Box::pin(connections::test(call)));
+    add(Method::POST, "/samples", |call| Box::pin(workflows::sample(call)));
     add(Method::GET, "/env", |call| Box::pin(environment::list(call)));
     add(Method::PUT, "/env/{name}", |call| Box::pin(environment::set(call)));
     add(Method::DELETE, "/env/{name}", |call| Box::pin(environment::remove(call)));

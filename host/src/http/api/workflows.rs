@@ -1,5 +1,7 @@
 //! Workflows, drafts, revisions.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,7 +11,8 @@ use crate::executor::rfc3339;
 use crate::http::error::Problem;
 use crate::http::request::{Reply, header_text, json_reply};
 use crate::store::{Canary, Revision, WorkflowHead};
-use crate::workflow::{Definition, Key};
+use crate::trigger::Received;
+use crate::workflow::{Definition, Key, query_paths, sample_paths};
 
 /// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key.
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
@@ -50,6 +53,66 @@ pub(super) async fn check(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let problems = call.admin.check(&definition(&call)?).await?;
     Ok(json_reply(StatusCode::OK, &json!({ "problems": problems })))
+}
+
+/// `GET /workflows/{key}/requests` → `{items: [{at, method, target, remote_address, headers: [{name, value}], body, base64?, body_bytes, status,
+/// code?, note?, run?, took_us}]}`: the last ones since the host started, newest first, also those that were refused. Credentials and
+/// secrets are taken out, and of a long body its beginning is kept.
+pub(super) async fn requests(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let requests = call.admin.last_requests(&call.param::<Key>("key")?).await?;
+    let items: Vec<Value> = requests.iter().map(request).collect();
+    Ok(json_reply(StatusCode::OK, &json!({ "items": items })))
+}
+
+/// A sample.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sample {
+    #[serde(default)]
+    body: Value,
+    #[serde(default)]
+    query: String,
+}
+
+/// `POST /samples` with `{body?, query?}` → `{body: [{path, alias, sample}], query: […]}`: the places in them, for configs that name some.
+pub(super) async fn sample(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let Sample { body, query } = call.json()?;
+    Ok(json_reply(StatusCode::OK, &json!({ "body": sample_paths(&body), "query": query_paths(&query) })))
+}
+
+fn request(received: &Received) -> Value {
+    let headers: Vec<Value> = received
+        .head
+        .lines()
+        .map(|line| line.split_once(": ").unwrap_or((line, "")))
+        .map(|(name, value)| json!({ "name": name, "value": value }))
+        .collect();
+    let cut = received.body_bytes.is_some_and(|bytes| bytes > received.body.len() as u64);
+    // A text may be cut off within a character.
+    let text = match str::from_utf8(&received.body) {
+        Ok(text) => Some(text),
+        Err(error) if cut && error.error_len().is_none() => str::from_utf8(&received.body[..error.valid_up_to()]).ok(),
+        Err(_) => None,
+    };
+    let mut view = json!({
+        "at": rfc3339(received.at_ms),
+        "method": received.method,
+        "target": received.target,
+        "remote_address": received.remote_address,
+        "headers": headers,
+        "body": text.map_or_else(|| BASE64_STANDARD.encode(&received.body), ToOwned::to_owned),
+        "body_bytes": received.body_bytes,
+        "took_us": received.took_us,
+    });
+    if text.is_none() {
+        view["base64"] = true.into();
+    }
+    if let (Value::Object(view), Value::Object(became)) = (&mut view, json!(received.became)) {
+        view.extend(became);
+    }
+    view
 }
 
 /// `GET /workflows/{key}/revisions?limit&after` → `{items: [revision], next}`, newest first, without definitions.

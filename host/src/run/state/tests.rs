@@ -97,7 +97,8 @@ fn child(workflow: &str) -> WaitKind {
 
 fn request() -> WaitKind {
     let (method, url) = ("GET".into(), "http://example.org".into());
-    WaitKind::Request(Box::new(Request { method, url, headers: Vec::new(), body: Default::default(), timeout_ms: None }))
+    let (headers, body) = Default::default();
+    WaitKind::Request(Box::new(Request { method, url, headers, body, timeout_ms: None, connection: None }))
 }
 
 fn arrived(arrival: Arrival) -> Entry {

@@ -12,7 +12,7 @@ use crate::store::record::Batch;
 use crate::store::timers::{SetAside, Timer, TimerChange};
 use crate::store::{
     Asked, AuditEntry, Change, Draft, KeptSignal, MemoryKv, Pin, Place, PluginRecord, Revision, RunChange, RunHead,
-    RunStore as _, SealedSecret, SignalName, Store, TrustedKey, What, Who, keys,
+    RunStore as _, SealedConnection, SealedSecret, SignalName, Store, TrustedKey, What, Who, keys,
 };
 use crate::workflow::{Definition, Json, Key};
 
@@ -97,6 +97,9 @@ async fn fill(store: &Store) {
     let sealed =
         SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2], hosts: Vec::new() };
     store.put_secret(&sealed, &entry(What::SecretSet)).await.unwrap();
+    let (sealed_key, sealed_value) = (vec![1], vec![2]);
+    let sealed = SealedConnection { name: "c".into(), version: 1, set_ms: 1, settings: "{}".into(), sealed_key, sealed_value };
+    store.put_connection(&sealed, &entry(What::ConnectionSet)).await.unwrap();
     store.put_environment("e", "1", &entry(What::EnvironmentSet)).await.unwrap();
     // Values inline, in pieces, and in a file.
     let places = [Place::Ended, Place::Active, Place::Queued("j/q".into()), Place::Parked(Some(9)), Place::Ended];

@@ -7,6 +7,7 @@ use super::{REBUILD, RESTORE, Verifier};
 use crate::digest::Digest;
 use crate::run::{Arrival, Entry, RunId};
 use crate::store::catalog::{self, Draft, PluginRecord, QueueRecord, Revision, WorkflowHead};
+use crate::store::connections::SealedConnection;
 use crate::store::history::Totals;
 use crate::store::run_store::{Asked, Place, RunHead};
 use crate::store::runs::{self, Kept, index_keys, read_snapshot};
@@ -44,6 +45,7 @@ impl Verifier<'_> {
             b'E' => json::<String>(content).map(drop),
             b'Q' => json::<QueueRecord>(content).map(drop),
             b's' => json::<SealedSecret>(content).map(drop),
+            b'C' => json::<SealedConnection>(content).map(drop),
             b'r' => self.run(key, packed(content)?),
             b'j' => self.segment(key, &packed::<Vec<Entry>>(content)?),
             b'z' => self.snapshot(key, content),
