@@ -44,6 +44,7 @@ mod plugins;
 mod power;
 mod quarantine;
 mod refusals;
+mod registry;
 mod replay;
 mod requests;
 mod revisions;

@@ -25,7 +25,7 @@ use crate::plugin::{CallContext, Guest, Services};
 
 pub use connections::{Auth, ConnectionError, ConnectionKind, Connections, Credentials, Settings};
 pub use forms::{forms, replaced};
-pub use outbound::{HttpClient, Outbound, with_key};
+pub use outbound::{HttpClient, Outbound, is_public, with_key};
 pub use vault::{Vault, VaultError, is_name};
 
 /// Adds every capability of this host to what components can import.

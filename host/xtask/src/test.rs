@@ -9,6 +9,7 @@ use crate::{cargo, guests, root, run_command, setup, target};
 pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     setup::program("cc", &["gcc", "libc6-dev"])?;
     setup::program("npm", &["nodejs", "npm"])?;
+    setup::program("docker-registry", &["docker-registry"])?;
     guests::build_plugins()?;
     guests::build_test_guests()?;
     setup::node_modules(&root().join("tests"))?;

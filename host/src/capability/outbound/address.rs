@@ -52,7 +52,7 @@ impl Service<Name> for Resolver {
 
 /// Whether an address belongs to the public internet (IANA's registries of special-purpose addresses), also where it stands for an
 /// IPv4 address.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

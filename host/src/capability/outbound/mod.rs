@@ -30,6 +30,7 @@ use super::connections::Connections;
 use crate::limits::{HTTP_CONNECT_MS_MAX, HTTP_MS_DEFAULT, HTTP_MS_MAX, HTTP_RESPONSE_BYTES_MAX};
 use crate::plugin::Sender;
 use crate::run::{Fault, Request, Response};
+pub use address::is_public;
 use address::{NotPublic, Resolve, Resolver, Unresolved};
 pub(super) use connection::Connection;
 use target::Target;

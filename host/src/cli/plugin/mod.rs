@@ -11,6 +11,7 @@ mod bench;
 mod docs;
 mod grant;
 mod new;
+mod oci;
 mod remove;
 mod replay;
 mod sign;
@@ -26,14 +27,27 @@ use super::print;
 
 #[derive(Subcommand)]
 pub(super) enum Plugin {
-    /// Install plugins from files and folders.
+    /// Install plugins from files, folders and registries.
+    ///
+    /// A registry's credentials are WEFT_REGISTRY_USER and WEFT_REGISTRY_PASSWORD, else what `docker login` wrote down.
     Add {
-        /// A component (`.wasm` file), or a folder of them.
-        #[arg(required = true, value_name = "FILE|FOLDER")]
+        /// A component (`.wasm` file), a folder of them, or `oci://HOST/REPO:TAG`, `oci://HOST/REPO:TAG@sha256:…`.
+        #[arg(required = true, value_name = "FILE|FOLDER|oci://…")]
         sources: Vec<String>,
         /// Take a version also if a newer one is installed.
         #[arg(long)]
         allow_downgrade: bool,
+        #[command(flatten)]
+        access: source::Access,
+    },
+    /// Put a plugin into a registry, as `wkg` does.
+    Push {
+        /// A component: a `.wasm` file.
+        file: String,
+        /// `oci://HOST/REPO:TAG`.
+        target: String,
+        #[command(flatten)]
+        access: source::Access,
     },
     /// Approve of what a held version asks for: from then on it is used.
     Approve {
@@ -117,9 +131,11 @@ pub(super) enum Plugin {
     /// Show what a version of a plugin would change: which workflows would move to it when they are published again, which would
     /// break and where, which stay, and what it asks for that is not granted.
     Plan {
-        /// `vendor/name@version` of an installed plugin, by default its newest version; or a `.wasm` file, of which
+        /// `vendor/name@version` of an installed plugin, by default its newest version; or a `.wasm` file or `oci://…`, of which
         /// nothing is kept.
         plugin: String,
+        #[command(flatten)]
+        access: source::Access,
     },
     /// Move every active workflow that uses a plugin to its newest version: publish it again and activate that, where its
     /// requirements take the version and everything fits. Runs that go on finish on what they began with.
@@ -162,7 +178,8 @@ pub(super) enum Plugin {
 
 pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
     match verb {
-        Plugin::Add { sources, allow_downgrade } => add::add(client, &sources, allow_downgrade).await?,
+        Plugin::Add { sources, allow_downgrade, access } => add::add(client, &sources, allow_downgrade, &access).await?,
+        Plugin::Push { file, target, access } => add::push(client, &file, &target, &access).await?,
         Plugin::New(new) => new::new(&new)?,
         Plugin::Watch(watch) => watch::watch(watch, client).await?,
         Plugin::Test(test) => bench::test(*test, client.json).await?,
@@ -188,7 +205,7 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
             shown(client, &client.get(&format!("/plugins/{name}{}", query(version))).await?);
         }
         Plugin::Replay { name, against, last } => replay::replay(client, &name, &against, last).await?,
-        Plugin::Plan { plugin } => upgrade::plan(client, &plugin).await?,
+        Plugin::Plan { plugin, access } => upgrade::plan(client, &plugin, &access).await?,
         Plugin::Upgrade { name, to, dry_run } => upgrade::upgrade(client, &name, to.as_deref(), dry_run).await?,
         Plugin::Remove { name, inactive } => remove::remove(client, &name, inactive).await?,
         Plugin::Prune { inactive, dry_run } => remove::prune(client, inactive, dry_run).await?,

@@ -1,15 +1,30 @@
-//! Where plugins come from: files and folders. The host only ever gets bytes.
+//! Where plugins come from: files, folders, registries. The host only ever gets bytes.
 
 use std::path::{Path, PathBuf};
 
+use clap::Args;
+
 use super::super::Failure;
+use super::oci;
+
+/// How registries are reached.
+#[derive(Args)]
+pub(in crate::cli) struct Access {
+    /// Speak HTTP without TLS with the registry: only on this machine (127.0.0.1, localhost).
+    #[arg(long)]
+    pub(super) plain_http: bool,
+    /// A server with a private address (`HOST` or `HOST:PORT`) to which registries may send us on, such as the store behind one. May
+    /// be given again; in the variable with commas between.
+    #[arg(long, env = "WEFT_REGISTRY_PRIVATE", value_name = "HOST", value_delimiter = ',')]
+    pub(super) private: Vec<String>,
+}
 
 /// Takes folders apart: the plugins in one are its `.wasm` files, by name.
 pub(super) fn expand(sources: &[String]) -> Result<Vec<String>, Failure> {
     let mut all = Vec::new();
     for source in sources {
         let path = Path::new(source);
-        if !path.is_dir() {
+        if oci::is_reference(source) || !path.is_dir() {
             all.push(source.clone());
             continue;
         }
@@ -27,6 +42,9 @@ pub(super) fn expand(sources: &[String]) -> Result<Vec<String>, Failure> {
 }
 
 /// The bytes of one plugin.
-pub(super) fn read(source: &str) -> Result<Vec<u8>, Failure> {
+pub(super) async fn read(source: &str, access: &Access) -> Result<Vec<u8>, Failure> {
+    if oci::is_reference(source) {
+        return oci::pull(source, access).await;
+    }
     std::fs::read(source).map_err(|error| Failure::Usage(format!("{source}: {error}")))
 }

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use super::super::client::Client;
 use super::super::{Failure, print};
-use super::source::read;
-use super::{check_name, name_and_version, query};
+use super::source::{Access, read};
+use super::{check_name, name_and_version, oci, query};
 
-pub(super) async fn plan(client: &Client, plugin: &str) -> Result<(), Failure> {
+pub(super) async fn plan(client: &Client, plugin: &str, access: &Access) -> Result<(), Failure> {
     let file = Path::new(plugin);
     let is_file = file.extension().is_some_and(|extension| extension == "wasm") || file.is_file();
-    let plan = if is_file {
-        let bytes = read(plugin)?;
+    let plan = if is_file || oci::is_reference(plugin) {
+        let bytes = read(plugin, access).await?;
         client.send(Method::POST, "/plugins/plan", bytes.into()).await?
     } else {
         let (name, version) = name_and_version(plugin)?;
