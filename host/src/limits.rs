@@ -172,6 +172,13 @@ pub const STEP_WALL_MS_CEILING: u64 = 15 * 60_000;
 /// against the cost of a look.
 pub const EPOCH_TICK_MS: u64 = 10;
 
+/// What a call has computed at least when it is moved to the background: many times of what steps take that are quick, so that moving costs
+/// nothing that counts.
+pub const BACKGROUND_CPU_MIN: Duration = Duration::from_millis(2);
+
+/// How nice the threads of the background are: beside others they get a third of the time, and still come to their end on a busy machine.
+pub const BACKGROUND_NICENESS: i32 = 5;
+
 /// Bytes that a guest may hand over to the host at once: the longest context and what surrounds it.
 pub const CALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
@@ -216,6 +223,12 @@ pub const PLUGIN_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Silence of a registry after which a plugin is not waited for any longer.
 pub const REGISTRY_SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long a plugin may take from a registry or to one, also of one that sends a byte now and then.
+pub const REGISTRY_SECONDS_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// What a registry may send in all: a plugin, and room for manifests, tokens and what TLS adds.
+pub const REGISTRY_BYTES_MAX: u64 = PLUGIN_BYTES_MAX as u64 + 8 * 1024 * 1024;
 
 /// Keys that are trusted for one vendor: an old and a new one, and those of its people.
 pub const VENDOR_KEYS_MAX: usize = 100;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::{Host, eventually, workflow};
+use crate::store::Flushes;
 
 /// A revision whose runs answer with its name, or fail where the request says so; with the path of its route.
 fn revision(name: &str, fails: bool) -> Value {
@@ -105,4 +106,21 @@ fn what_cannot_stand_beside_the_active_revision_is_refused() {
     host.api("POST", "/workflows/w/pause", b"");
     refused(json!({"share_percent": 10}), "paused");
     assert_eq!(host.get("/workflows/w")["canary"], Value::Null);
+}
+
+#[test]
+fn what_a_trigger_does_when_it_is_subscribed_is_kept_with_the_trial() {
+    let (host, flushed) = Flushes::of_host();
+    host.add_plugin("lab");
+    let of = |label: &str| {
+        let trigger = json!({"type": "acme/lab/ticks", "config": {"label": label, "counter": "subscribed"}});
+        let steps = json!([{"key": "a", "type": "acme/lab/read", "config": {"counter": "subscribed"}}]);
+        json!({"weft": 1, "key": "w", "trigger": trigger, "steps": steps})
+    };
+    host.apply(&of("one"));
+    publish(&host, &of("two"));
+    let before = flushed.get();
+    canary(&host, &["--share", "50"]);
+    assert_eq!(flushed.get() - before, 1, "one commit for both: nobody finds one without the other");
+    assert_eq!(host.run_once("w", &json!({}))["steps"][0]["output"], 2, "it was subscribed twice");
 }

@@ -171,3 +171,19 @@ fn how_far_a_step_is_is_told_while_it_goes_on_and_kept_nowhere() {
     let watched = String::from_utf8(host.cli(&["run", "watch", &short]).stdout).unwrap();
     assert!(watched.contains("ended: succeeded"), "{watched}");
 }
+
+#[test]
+fn steps_that_have_ended_say_nothing_more() {
+    let host = Host::start();
+    let naps = json!([{"key": "nap", "type": "delay", "config": {"duration": 20, "unit": "ms"}}]);
+    let inner = json!([{"key": "inner", "type": "loop", "config": {"target": 2}, "branches": {"do": naps}}]);
+    let steps = json!([{"key": "outer", "type": "loop", "config": {"target": 500}, "branches": {"do": inner}}]);
+    host.apply(&json!({"weft": 1, "key": "w", "trigger": {"type": "function", "config": {"mode": "async"}}, "steps": steps}));
+    let id = host.start_run("w", &json!({}));
+    let far = |event: &Event| event.kind == "progress" && event.data["step"] == "outer" && event.data["done"].as_u64() >= Some(5);
+    follow(&host, &format!("/runs/{id}/events"), None, far);
+    let said = host.run(&id)["progress"].clone();
+    let steps: Vec<&str> = said.as_array().unwrap().iter().map(|said| said["step"].as_str().unwrap()).collect();
+    assert!(steps.contains(&"outer") && steps.len() <= 2, "only what goes on: {steps:?}");
+    assert!(host.cli(&["run", "cancel", &id]).status.success());
+}

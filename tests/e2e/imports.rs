@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use wit_parser::{Resolve, WorldItem};
 
+use crate::bombs::plugin;
 use crate::harness::{Host, eventually, workflow};
 use crate::server::Server;
 
@@ -75,6 +76,8 @@ fn every_import_needs_its_grant_and_no_other_opens_it() {
         ("kv", json!({"kv": true})),
         ("workflows", json!({"workflows": ["other"]})),
         ("secrets", json!({"secrets": ["one"]})),
+        // A way to a server by name, which needs no grant of `http`: nobody names one here.
+        ("connections", json!({"connections": ["*"]})),
     ]);
     let mut uses: Vec<(&str, &str, &str)> = GRANTED.map(|(function, grant)| ("invoke", function, grant)).into();
     uses.push(("fetch", "wasi:http", "http"));
@@ -104,6 +107,14 @@ fn every_import_needs_its_grant_and_no_other_opens_it() {
                 (_, false) => assert_eq!(step["failure"]["code"], "denied", "{told}"),
             }
         }
+    }
+    // What this host does not offer lets no component in that asks for it.
+    for interface in NOT_OFFERED {
+        let wasm = plugin(&format!("(import \"weft:plugin/{interface}@0.1.0\" (instance))"), "");
+        let answer = host.api("POST", "/plugins", &wasm);
+        answer.expect_problem(422, "plugin-refused");
+        let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains(&format!("weft:plugin/{interface}")) && detail.contains("does not offer"), "{detail}");
     }
     assert_eq!(server.came().len(), 2, "http.send and wasi:http reached it where that was granted, and nobody else did");
 }

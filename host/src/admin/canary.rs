@@ -42,13 +42,12 @@ impl Admin {
         }
         // The timers that are set stay: it has its share of them, and sets what follows from those.
         changes.retain(|change| !matches!(change, Change::Timers(_)));
-        self.executor().store().commit(changes).await.map_err(crate::executor::Error::from)?;
         canary.began_ms = self.clock().now_ms();
         let head = WorkflowHead { canary: Some(canary), ..head };
         let mut routes = self.routes_without(key).await?;
         self.listen_for(&mut routes, &head).await?;
         let entry = self.entry(What::TrialBegun, key.as_str(), json!(head.canary));
-        let head = self.store.put_canary(key, head.canary, None, &entry).await?;
+        let head = self.store.put_canary(key, head.canary, None, &changes, &entry).await?;
         self.executor().tallies().set(key, head.canary.as_ref().map(|canary| canary.revision));
         self.triggers.listen(routes);
         Ok(head)
@@ -71,7 +70,7 @@ impl Admin {
         let mut routes = self.routes_without(key).await?;
         self.listen_for(&mut routes, &WorkflowHead { canary: None, ..head }).await?;
         let entry = self.entry(What::TrialEnded, key.as_str(), json!(end));
-        let head = self.store.put_canary(key, None, Some(end), &entry).await?;
+        let head = self.store.put_canary(key, None, Some(end), &[], &entry).await?;
         self.executor().tallies().set(key, None);
         self.triggers.listen(routes);
         Ok(head)

@@ -202,7 +202,10 @@ impl Admin {
             Kind::Trigger => types::Kind::Trigger,
         };
         let checked = match self.registry.instantiate(plugin).await {
-            Ok(mut instance) => instance.check(asked, name, &config.to_string()).await,
+            Ok(mut instance) => {
+                let (name, config) = (name.to_owned(), config.to_string());
+                self.registry.carry(async move { instance.check(asked, &name, &config).await }).await
+            }
             Err(error) => Err(error),
         };
         match checked {

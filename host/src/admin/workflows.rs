@@ -200,7 +200,7 @@ impl Admin {
         let head = self.store.activate(key, revision, beside, entry).await?;
         self.executor().tallies().set(key, None);
         self.triggers.listen(routes);
-        self.triggers.look_at_timers(key);
+        self.triggers.timers_switched(key);
         Ok(head)
     }
 

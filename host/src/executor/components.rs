@@ -68,18 +68,10 @@ impl Components for Registry {
                 return NodeAnswer { outcome: Err(failure), is_broken: false, context, instance };
             }
             context.grants = plugin.grants();
-            let instance = match instance {
-                Some(instance) => Ok(instance),
-                None => self.instantiate(&plugin).await.map_err(Failure::from),
-            };
-            match instance {
-                Err(failure) => NodeAnswer { outcome: Err(failure), is_broken: true, context, instance: None },
-                Ok(mut instance) => match instance.call_node(call, event, context, limit_ms).await {
-                    (Ok(outcome), context) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
-                    // An instance that broke is gone.
-                    (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
-                },
-            }
+            let ((answer, context), instance) = self.call_node(&plugin, instance, call, event, context, limit_ms).await;
+            let is_broken = answer.is_err();
+            let outcome = answer.unwrap_or_else(|error| Err(error.into()));
+            NodeAnswer { outcome, is_broken, context, instance }
         })
     }
 

@@ -110,6 +110,7 @@ impl Running {
                 return Err(ProgramError::MissingPin(self.program.plan.workflow.to_string()).into());
             }
             flights.keep(&self.state);
+            self.executor.progress.keep(self.unstored.head.id, |step| self.state.find(step).is_some());
             self.start_flights(&mut flights, &intents).await?;
             if flights.is_empty() && !self.held_up_by.is_empty() {
                 self.tell_held_up().await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::broadcast;
@@ -29,6 +30,8 @@ pub struct Progress {
 /// What steps said last, and whoever follows that.
 pub(super) struct ProgressBoard {
     last: Mutex<BTreeMap<(RunId, Arc<str>), Said>>,
+    /// How many of them there are.
+    kept: AtomicUsize,
     told: broadcast::Sender<Progress>,
 }
 
@@ -40,7 +43,7 @@ struct Said {
 
 impl ProgressBoard {
     pub(super) fn new() -> Self {
-        Self { last: Mutex::default(), told: broadcast::channel(PROGRESS_FOLLOWED_MAX).0 }
+        Self { last: Mutex::default(), kept: AtomicUsize::new(0), told: broadcast::channel(PROGRESS_FOLLOWED_MAX).0 }
     }
 
     fn last(&self) -> MutexGuard<'_, BTreeMap<(RunId, Arc<str>), Said>> {
@@ -74,6 +77,7 @@ impl ProgressBoard {
                 is_due
             }
         };
+        self.kept.store(last.len(), Ordering::Relaxed);
         drop(last);
         if is_told {
             // Nobody need follow.
@@ -93,17 +97,25 @@ impl ProgressBoard {
         self.told.subscribe()
     }
 
-    /// A run has ended.
-    pub(super) fn forget(&self, run: RunId) {
-        let mut last = self.last();
-        if last.is_empty() {
+    /// Steps of a run go on; what others of it said counts no more.
+    pub(super) fn keep(&self, run: RunId, goes_on: impl Fn(&str) -> bool) {
+        // Runs come here at each step, and hardly any says how far it is.
+        if self.kept.load(Ordering::Relaxed) == 0 {
             return;
         }
+        let mut last = self.last();
         let first: (RunId, Arc<str>) = (run, "".into());
-        let of_run: Vec<_> = last.range(first..).take_while(|((of, _), _)| *of == run).map(|(key, _)| key.clone()).collect();
-        for key in of_run {
+        let of_run = last.range(first..).take_while(|((of, _), _)| *of == run);
+        let over: Vec<_> = of_run.filter(|((_, step), _)| !goes_on(step)).map(|(key, _)| key.clone()).collect();
+        for key in over {
             last.remove(&key);
         }
+        self.kept.store(last.len(), Ordering::Relaxed);
+    }
+
+    /// A run has ended.
+    pub(super) fn forget(&self, run: RunId) {
+        self.keep(run, |_| false);
     }
 }
 
@@ -132,6 +144,9 @@ mod tests {
         board.report(said(1, "a", 10, PROGRESS_EVENT_MS + 1));
         let told: Vec<u32> = std::iter::from_fn(|| followed.try_recv().ok()).map(|progress| progress.done).collect();
         assert_eq!(told, [1, 1, 1, 3, 10], "not too often, and the end in any case");
+        board.keep(run, |step| step == "b");
+        assert_eq!(board.of(run).iter().map(|progress| &*progress.step).collect::<Vec<_>>(), ["b"], "a has ended");
+        assert_eq!(board.of(said(2, "a", 0, 0).run).len(), 1, "of another run");
         board.forget(run);
         assert_eq!((board.of(run).len(), board.of(said(2, "a", 0, 0).run).len()), (0, 1));
     }

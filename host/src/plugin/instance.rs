@@ -10,6 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use wasmtime::Store;
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker, TypedFunc};
 
+use super::background::Background;
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
 use super::bindings::weft::plugin::types;
 use super::convert;
@@ -74,6 +75,7 @@ pub struct Factory {
     permits: Arc<Semaphore>,
     memory: HostMemory,
     quarantined: Arc<Notify>,
+    background: Background,
 }
 
 /// A component that can be instantiated.
@@ -117,7 +119,12 @@ impl Factory {
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         link(&mut linker)?;
         let permits = Arc::new(Semaphore::new(INSTANCES_MAX as usize));
-        Ok(Self { engine, linker, permits, memory: HostMemory::default(), quarantined: Arc::default() })
+        let (memory, quarantined, background) = (HostMemory::default(), Arc::default(), Background::start()?);
+        Ok(Self { engine, linker, permits, memory, quarantined, background })
+    }
+
+    pub(super) fn background(&self) -> &Background {
+        &self.background
     }
 
     pub(super) fn engine(&self) -> &Engine {

@@ -3,6 +3,7 @@
 //! The only module that says `wasmtime`. It calls components and converts what they answer; it never decides what a
 //! run does next, and knows nothing of the store.
 
+mod background;
 #[expect(missing_docs, reason = "generated; wit/ documents it")]
 mod bindings;
 mod bounds;

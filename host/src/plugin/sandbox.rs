@@ -12,6 +12,7 @@ use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxView, Was
 use wasmtime_wasi_http::WasiHttpCtx;
 use zeroize::Zeroizing;
 
+use super::background::computes_long;
 use super::cpu::CpuMeter;
 use super::engine::Engine;
 use super::grants::Grants;
@@ -20,9 +21,10 @@ use super::limits::CallLimits;
 use super::output::Output;
 use super::side_requests::SideRequests;
 use crate::limits::{
-    CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, GUEST_CLOCK_RESOLUTION_MS, GUESTS_MEMORY_BYTES_MAX, HEAD_BYTES_MAX,
-    LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, MEMORY_REFUSALS_MAX, RANDOM_BYTES_MAX,
-    RESOURCE_HANDLES_MAX, SECRET_MASKED_BYTES_MIN, STAGED_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+    BACKGROUND_CPU_MIN, CALL_BYTES_MAX, CORE_INSTANCES_PER_COMPONENT_MAX, GUEST_CLOCK_RESOLUTION_MS, GUESTS_MEMORY_BYTES_MAX,
+    HEAD_BYTES_MAX, LOG_BYTES_MAX, LOG_LINE_BYTES_MAX, LOG_LINES_MAX, MEMORIES_PER_COMPONENT_MAX, MEMORY_REFUSALS_MAX,
+    RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX, SECRET_MASKED_BYTES_MIN, STAGED_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX,
+    TABLES_PER_COMPONENT_MAX,
 };
 use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged, Usage};
 use crate::workflow::{Key, Scope};
@@ -265,9 +267,13 @@ impl Guest {
         // Each tick that finds the guest computing looks at what it has computed, in the host also, and lets other tasks go
         // first. What it waited is not counted.
         store.epoch_deadline_callback(move |mut store| {
-            if cpu.now() > cpu_max {
+            let computed = cpu.now();
+            if computed > cpu_max {
                 store.data_mut().bounds.exceeded = Exceeded::Cpu;
                 return Ok(UpdateDeadline::Interrupt);
+            }
+            if computed > BACKGROUND_CPU_MIN {
+                computes_long();
             }
             // Tokio's way to yield: whoever waits for the network is looked after first. A task that only puts itself last in
             // the queue leaves the network alone for as long as sixty tasks take, which is half a second of guests that compute.

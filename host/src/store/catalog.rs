@@ -309,33 +309,39 @@ impl Store {
         };
         head.canary = None;
         head.updated_ms = entry.at_ms;
-        let mut batch = match self.prepare(beside) {
-            Ok(pending) => pending.batch,
-            Err(CommitError::Store(error)) => return Err(error),
-            Err(_) => return Err(Error::Conflict),
-        };
+        let mut batch = self.batch_of(beside)?;
         put_head(&mut batch, &head, Some(&old))?;
         batch.audit(entry)?;
         self.commit_batch(batch).await?;
         Ok(head)
     }
 
-    /// Puts a revision on trial, or takes it back; `ended` says how the last one came out.
+    /// Puts a revision on trial, or takes it back; `ended` says how the last one came out. `beside` is committed with it.
     pub async fn put_canary(
         &self,
         key: &Key,
         canary: Option<Canary>,
         ended: Option<CanaryEnd>,
+        beside: &[Change],
         entry: &AuditEntry,
     ) -> Result<WorkflowHead, Error> {
         let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
         head.canary = canary;
         head.last_canary = ended.or(head.last_canary);
-        let mut batch = Batch::default();
+        let mut batch = self.batch_of(beside)?;
         put_head(&mut batch, &head, Some(&old))?;
         batch.audit(entry)?;
         self.commit_batch(batch).await?;
         Ok(head)
+    }
+
+    /// What is to be committed beside something else.
+    fn batch_of(&self, changes: &[Change]) -> Result<Batch, Error> {
+        match self.prepare(changes) {
+            Ok(pending) => Ok(pending.batch),
+            Err(CommitError::Store(error)) => Err(error),
+            Err(_) => Err(Error::Conflict),
+        }
     }
 
     /// Stores an installed plugin, whose component is already a blob.

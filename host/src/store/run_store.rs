@@ -347,14 +347,19 @@ pub trait RunStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// How many timers a workflow has.
-    fn timer_count(&self, _: &Key) -> Result<usize, Error> {
+    /// How many timers a workflow has that a change leaves as they are.
+    fn other_timers(&self, _: &TimerChange) -> Result<usize, Error> {
         Ok(0)
     }
 
     /// The workflows that have timers, and when the first of each is due.
     fn first_timers(&self) -> Result<Vec<(Key, u64)>, Error> {
         Ok(Vec::new())
+    }
+
+    /// How many events of a workflow were set aside. It counts no further than that.
+    fn set_aside_count(&self, _: &Key, _: usize) -> Result<usize, Error> {
+        Ok(0)
     }
 
     /// Events of a workflow that were set aside, oldest first, after one of them, so many at most.

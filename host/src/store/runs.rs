@@ -13,7 +13,7 @@ use super::run_store::{
     ArrivalId, Asked, Change, CommitError, KeptSignal, Loaded, Place, RUN_STATUSES, RunChange, RunFilter, RunHead, RunStore,
     SignalName, status_number,
 };
-use super::timers::{SetAside, StoredTimer};
+use super::timers::{SetAside, StoredTimer, TimerChange};
 use super::{Error, Store, keys};
 use crate::digest::Digest;
 use crate::limits::DEDUP_MS_MIN;
@@ -446,12 +446,16 @@ impl RunStore for Store {
         self.first_timers_of(workflow, limit)
     }
 
-    fn timer_count(&self, workflow: &Key) -> Result<usize, Error> {
-        self.count_timers(workflow)
+    fn other_timers(&self, change: &TimerChange) -> Result<usize, Error> {
+        self.count_other_timers(change)
     }
 
     fn first_timers(&self) -> Result<Vec<(Key, u64)>, Error> {
         self.workflows_with_timers()
+    }
+
+    fn set_aside_count(&self, workflow: &Key, limit: usize) -> Result<usize, Error> {
+        self.count_set_aside(workflow, limit)
     }
 
     fn set_aside(&self, workflow: &Key, after: Option<u64>, limit: usize) -> Result<Vec<(u64, SetAside)>, Error> {

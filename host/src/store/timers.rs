@@ -3,7 +3,7 @@
 //! A workflow's timers stand under their ids, and once more in the order in which they are due, so that the next one is found without a
 //! look at the others. A timer goes in the batch that makes what came of it durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -138,8 +138,15 @@ impl Store {
         Ok(timers)
     }
 
-    pub(super) fn count_timers(&self, workflow: &Key) -> Result<usize, Error> {
-        Ok(self.kv.scan(&keys::due_timers(workflow), None, Order::Ascending, usize::MAX)?.len())
+    pub(super) fn count_other_timers(&self, change: &TimerChange) -> Result<usize, Error> {
+        let spent = match &change.spent {
+            Some(Spent::Timer(id, _)) => Some(id),
+            _ => None,
+        };
+        let ids = change.set.iter().map(|timer| &timer.id).chain(&change.clear).chain(spent);
+        let changed: BTreeSet<Vec<u8>> = ids.map(|id| keys::timer(&change.workflow, id)).collect();
+        let due = self.kv.scan(&keys::due_timers(&change.workflow), None, Order::Ascending, usize::MAX)?;
+        Ok(due.iter().filter(|(due, _)| keys::of_due_timer(due).is_none_or(|(_, _, key)| !changed.contains(&key))).count())
     }
 
     /// Looks at one timer of each workflow.
@@ -156,6 +163,10 @@ impl Store {
             after = Some([&keys::due_timers(&workflow)[..], &[0xff; 41]].concat());
             first.push((workflow, at_ms));
         }
+    }
+
+    pub(super) fn count_set_aside(&self, workflow: &Key, limit: usize) -> Result<usize, Error> {
+        Ok(self.kv.scan(&keys::all_set_aside(workflow), None, Order::Ascending, limit)?.len())
     }
 
     pub(super) fn events_set_aside(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::Triggers;
+use super::timers::timer_change;
 use crate::executor::{Begun, Called, Callee, Finished, Outcome, Program, Start, Waiting, to_its_end};
 use crate::limits::{
     CONTEXT_BYTES_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, SIGNALS_MAX, STARTS_MAX,
@@ -70,7 +71,7 @@ impl Triggers {
     pub async fn fire(self: &Arc<Self>, program: &Arc<Program>, request: HttpEvent) -> Result<Fired, FireError> {
         self.executor.check_space()?;
         let remote_address: Box<str> = request.remote_address.as_str().into();
-        let event = Event::Http(request);
+        let event = Arc::new(Event::Http(request));
         loop {
             let asked = self.ask(program, &event, Some(remote_address.clone()), None).await?;
             let note = asked.reaction.note.clone();
@@ -95,7 +96,7 @@ impl Triggers {
     pub(super) async fn ask(
         &self,
         program: &Arc<Program>,
-        event: &Event,
+        event: &Arc<Event>,
         remote_address: Option<Box<str>>,
         idempotency_key: Option<String>,
     ) -> Result<Asked, FireError> {
@@ -108,7 +109,9 @@ impl Triggers {
         self.admit(program)?;
         let mut instance = self.instance_of(program).await?;
         let context = self.context(program, &call, secrets, remote_address);
-        let (answer, context) = instance.fire(&call, event, context).await;
+        let event = event.clone();
+        let fired = async move { (instance.fire(&call, &event, context).await, instance) };
+        let ((answer, context), instance) = self.registry.carry(fired).await;
         for line in &context.log.lines {
             tracing::info!(%workflow, level = ?line.level, "trigger: {}", line.message);
         }
@@ -142,7 +145,8 @@ impl Triggers {
             }
         }
         let mut beside = self.signals(program, reaction.signals)?;
-        let timers = self.timer_change(program, reaction.set_timers, reaction.clear_timers)?;
+        let timers = timer_change(program, reaction.set_timers, reaction.clear_timers)?;
+        let room = self.room_for(timers.as_ref())?;
         let started = !starts.is_empty();
         if !started && staged.is_empty() && beside.is_empty() && timers.is_none() {
             return match (waiting, reply) {
@@ -163,6 +167,7 @@ impl Triggers {
                 // Also when the caller goes away: what is stored is to be looked at.
                 let (triggers, program) = (self.clone(), program.clone());
                 to_its_end(async move {
+                    let _room = room;
                     let _current = triggers.while_current(&program).await.ok_or(FireError::Superseded)?;
                     let begun = triggers.executor.begin(starts, start, staged, beside).await?;
                     triggers.look_at_timers(&program.plan.workflow);
@@ -246,7 +251,8 @@ impl Triggers {
             None => self.instance_of(program).await?,
         };
         let context = CallContext { services: None, ..self.context(program, &call, secrets, None) };
-        let (answer, _) = instance.settle(&call, &finished_run(run, finished), context).await;
+        let run = finished_run(run, finished);
+        let (answer, _) = self.registry.carry(async move { instance.settle(&call, &run, context).await }).await;
         let Settlement { response: settled, .. } = answer?.map_err(Failure::from)?;
         settled.map(response).transpose()?.ok_or_else(|| Failure::bad_answer("a webhook's settlement has no response").into())
     }
@@ -259,7 +265,8 @@ impl Callee for Triggers {
         context: Json,
         user: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Called, Failure>> {
-        let event = Event::Called(triggers::Called { user: user.map(ToOwned::to_owned), context: context.text().to_owned() });
+        let called = triggers::Called { user: user.map(ToOwned::to_owned), context: context.text().to_owned() };
+        let event = Arc::new(Event::Called(called));
         Box::pin(async move {
             let Asked { reaction, staged, .. } = match self.ask(program, &event, None, None).await {
                 Ok(asked) => asked,

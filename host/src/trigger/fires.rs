@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Triggers;
 use super::fire::FireError;
-use super::timers::{Held, event};
+use super::timers::{Held, event, timer_change};
 use crate::executor::{Program, TriggerServices};
 use crate::limits::{FIRES_MS_MAX, NEXT_FIRES_MAX};
 use crate::plugin::exports::triggers::Reaction;
@@ -65,7 +65,7 @@ impl Triggers {
                     Ok(reaction) => {
                         fire.runs = Some(reaction.start.len());
                         runs = runs.saturating_add(u32::try_from(reaction.start.len()).unwrap_or(u32::MAX));
-                        match self.apply(active.program(), reaction, &mut ahead) {
+                        match Self::apply(active.program(), reaction, &mut ahead) {
                             Err(FireError::Failed(failure)) => next.stopped = Some(failure),
                             applied => applied?,
                         }
@@ -95,19 +95,19 @@ impl Triggers {
         let (call, secrets) = self.call_at(program, runs, now_ms, "0".repeat(20))?;
         let mut instance = self.instance_of(program).await?;
         let context = CallContext { services: Some(dry.clone()), ..self.context(program, &call, secrets, None) };
-        let (answer, context) = instance.fire(&call, &event(timer), context).await;
+        let event = event(timer);
+        let (answer, context) = self.registry.carry(async move { instance.fire(&call, &event, context).await }).await;
         let reaction = answer?.map_err(Failure::from)?;
         dry.written.lock().unwrap_or_else(PoisonError::into_inner).extend(context.effects.staged.kv_writes);
         Ok(reaction)
     }
 
     fn apply(
-        &self,
         program: &Arc<Program>,
         reaction: Reaction,
         ahead: &mut BTreeMap<(u64, Box<str>), (Timer, bool)>,
     ) -> Result<(), FireError> {
-        let Some(change) = self.timer_change(program, reaction.set_timers, reaction.clear_timers)? else { return Ok(()) };
+        let Some(change) = timer_change(program, reaction.set_timers, reaction.clear_timers)? else { return Ok(()) };
         let gone = |id: &str| change.clear.iter().any(|clear| **clear == *id) || change.set.iter().any(|set| *set.id == *id);
         ahead.retain(|(_, id), _| !gone(id));
         ahead.extend(change.set.into_iter().map(|timer| ((timer.at_ms, timer.id.clone()), (timer, false))));

@@ -3,6 +3,7 @@
 mod fire;
 mod fires;
 mod last;
+mod room;
 mod routes;
 mod timers;
 
@@ -109,7 +110,8 @@ impl Triggers {
         let (call, secrets) = self.call(program, runs_started).map_err(SubscribeError::Failed)?;
         let mut instance = self.instance_of(program).await?;
         let context = self.context(program, &call, secrets, None);
-        let (answer, context) = instance.subscribe(&call, context).await;
+        let config = serde_json::from_str(&call.config).unwrap_or_default();
+        let (answer, context) = self.registry.carry(async move { instance.subscribe(&call, context).await }).await;
         let subscriptions = answer?.map_err(|failure| SubscribeError::Failed(failure.into()))?;
         if subscriptions.len() > SUBSCRIPTIONS_MAX {
             let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());
@@ -118,7 +120,6 @@ impl Triggers {
         let plugin = self.registry.get(&program.trigger.digest);
         let kind = plugin.as_ref().and_then(|plugin| plugin.trigger(&program.trigger.name));
         let declared = kind.map(|kind| &kind.subscribes[..]);
-        let config = serde_json::from_str(&call.config).unwrap_or_default();
         let named = kind.map(|kind| annotated(&kind.config_schema, &config, NAMES_HIDDEN_HEADER)).unwrap_or_default();
         let hidden_headers: Vec<String> = named.into_iter().map(|(.., name)| name.to_ascii_lowercase()).collect();
         let (mut routes, mut set) = (Vec::new(), Vec::new());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::fire::{Asked, FireError, read_start};
+use super::room::{Count, Counted, Room};
 use super::{Triggers, rfc3339};
 use crate::digest::Digest;
 use crate::executor::{Error, Program};
@@ -48,8 +49,7 @@ struct Entry {
     /// Whether its timers were changed meanwhile.
     is_changed: bool,
     held: Option<Held>,
-    /// At least as many timers as it has; none: not counted yet.
-    count: Option<usize>,
+    count: Count,
     /// Whoever fires an event of it.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -127,7 +127,7 @@ impl Inner {
         }
         match next_ms {
             Some(at_ms) => drop(self.due.insert((at_ms, workflow.clone()))),
-            None if Arc::strong_count(&entry.turn) == 1 => drop(self.of.remove(workflow)),
+            None if Arc::strong_count(&entry.turn) == 1 && !entry.count.is_held() => drop(self.of.remove(workflow)),
             None => {}
         }
     }
@@ -146,8 +146,16 @@ impl Triggers {
         self.routes().of(&plan.workflow).is_some_and(|active| active.has(plan.revision)).then_some(guard)
     }
 
+    /// Another revision's timers are there from now on.
+    pub fn timers_switched(&self, workflow: &Key) {
+        if let Some(entry) = self.timers.inner().of.get_mut(workflow) {
+            entry.count.forget();
+        }
+        self.look_at_timers(workflow);
+    }
+
     /// Timers of a workflow were changed by somebody else than whoever fires them. Where the first one is held up it stays so.
-    pub fn look_at_timers(&self, workflow: &Key) {
+    pub(super) fn look_at_timers(&self, workflow: &Key) {
         let now_ms = self.executor.clock().now_ms();
         let mut inner = self.timers.inner();
         let entry = inner.of.entry(workflow.clone()).or_default();
@@ -303,15 +311,16 @@ impl Triggers {
         self.executor.check_space()?;
         let active = self.routes().of(workflow).cloned().ok_or_else(|| FireError::Paused(workflow.clone()))?;
         let program = active.next();
-        let Asked { reaction, staged, .. } =
-            self.ask(program, &event(timer), None, Some(idempotency_key(workflow, timer))).await?;
+        let event = Arc::new(event(timer));
+        let Asked { reaction, staged, .. } = self.ask(program, &event, None, Some(idempotency_key(workflow, timer))).await?;
         if reaction.response.is_some() || reaction.start.iter().any(|start| start.wait_ms.is_some()) {
             return Err(Failure::bad_answer("nobody waits for what comes of a timer").into());
         }
         let starts = reaction.start.into_iter().map(|start| read_start(program, start)).collect::<Result<Vec<_>, _>>()?;
         let mut beside = self.signals(program, reaction.signals)?;
-        let timers = self.timer_change(program, reaction.set_timers, reaction.clear_timers)?;
+        let timers = timer_change(program, reaction.set_timers, reaction.clear_timers)?;
         let timers = TimerChange { spent: Some(spent), ..timers.unwrap_or_else(|| TimerChange::none(workflow)) };
+        let _room = self.room_for(Some(&timers))?;
         beside.push(Change::Timers(Box::new(timers)));
         beside.extend(audited.map(|entry| Change::Audit(Box::new(entry))));
         let _current = self.while_current(program).await.ok_or(FireError::Superseded)?;
@@ -319,50 +328,33 @@ impl Triggers {
         Ok(begun.iter().filter(|begun| matches!(begun, crate::executor::Begun::New(_))).count())
     }
 
-    /// What a reaction makes of the workflow's timers; none: nothing.
-    pub(super) fn timer_change(
-        &self,
-        program: &Program,
-        set: Vec<triggers::Timer>,
-        clear: Vec<String>,
-    ) -> Result<Option<TimerChange>, FireError> {
-        if set.is_empty() && clear.is_empty() {
-            return Ok(None);
+    /// Room for the timers that are to be set.
+    pub(super) fn room_for(&self, change: Option<&TimerChange>) -> Result<Option<Room>, FireError> {
+        let Some(change) = change.filter(|change| !change.set.is_empty()) else { return Ok(None) };
+        let TimerChange { workflow, set, .. } = change;
+        loop {
+            let known = self.timers.inner().of.entry(workflow.clone()).or_default().count.room(set.len());
+            let before = match known {
+                Ok(room) => return Ok(Some(room)),
+                Err(before) => before,
+            };
+            let others = self.executor.store().other_timers(change).map_err(Error::from)?;
+            let mut inner = self.timers.inner();
+            match inner.of.entry(workflow.clone()).or_default().count.counted(before, others, set.len()) {
+                Counted::Room(room) => return Ok(Some(room)),
+                Counted::Full(count) => {
+                    let what = format_args!("the workflow has {count} other timers and sets {}; at most {TIMERS_MAX}", set.len());
+                    return Err(Failure::bad_answer(what).into());
+                }
+                Counted::Again => {}
+            }
         }
-        let (workflow, revision) = (&program.plan.workflow, program.plan.revision);
-        let count = set.len().max(clear.len());
-        if count > TIMERS_SET_MAX {
-            return Err(Failure::bad_answer(format_args!("{count} timers in one reaction; at most {TIMERS_SET_MAX}")).into());
-        }
-        self.expect_room(workflow, set.len())?;
-        let read = |timer| {
-            let (id, at_ms, payload) = crate::plugin::timer(timer)?;
-            Ok(Timer { id, at_ms, payload, revision })
-        };
-        let set = set.into_iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
-        let clear = clear.into_iter().map(Into::into).collect();
-        Ok(Some(TimerChange { clear, set, ..TimerChange::none(workflow) }))
-    }
-
-    /// Whether a workflow may have so many timers more. They are counted only where there could be too many.
-    fn expect_room(&self, workflow: &Key, more: usize) -> Result<(), FireError> {
-        let known = self.timers.inner().of.get(workflow).and_then(|entry| entry.count);
-        let count = match known {
-            Some(count) if count + more <= TIMERS_MAX => count,
-            _ => self.executor.store().timer_count(workflow).map_err(Error::from)?,
-        };
-        // Of those that are set some take the place of others.
-        if count >= TIMERS_MAX {
-            return Err(Failure::bad_answer(format_args!("the workflow has {count} timers; at most {TIMERS_MAX}")).into());
-        }
-        self.timers.inner().of.entry(workflow.clone()).or_default().count = Some(count + more);
-        Ok(())
     }
 
     /// Keeps an event for an operator, in the place of its timer. False: too many are kept already.
     async fn set_aside(&self, workflow: &Key, stored: &StoredTimer, failure: Failure) -> Result<bool, Error> {
         let store = self.executor.store();
-        if store.set_aside(workflow, None, SET_ASIDE_MAX)?.len() >= SET_ASIDE_MAX {
+        if store.set_aside_count(workflow, SET_ASIDE_MAX)? >= SET_ASIDE_MAX {
             return Ok(false);
         }
         let timer = stored.timer.clone();
@@ -420,6 +412,29 @@ impl Triggers {
         let found = self.executor.store().set_aside(workflow, after, 1)?.pop();
         Ok(found.filter(|(known, _)| *known == number).map(|(_, event)| event))
     }
+}
+
+/// What a reaction makes of the workflow's timers; none: nothing.
+pub(super) fn timer_change(
+    program: &Program,
+    set: Vec<triggers::Timer>,
+    clear: Vec<String>,
+) -> Result<Option<TimerChange>, Failure> {
+    if set.is_empty() && clear.is_empty() {
+        return Ok(None);
+    }
+    let (workflow, revision) = (&program.plan.workflow, program.plan.revision);
+    let count = set.len().max(clear.len());
+    if count > TIMERS_SET_MAX {
+        return Err(Failure::bad_answer(format_args!("{count} timers in one reaction; at most {TIMERS_SET_MAX}")));
+    }
+    let read = |timer| {
+        let (id, at_ms, payload) = crate::plugin::timer(timer)?;
+        Ok(Timer { id, at_ms, payload, revision })
+    };
+    let set = set.into_iter().map(read).collect::<Result<Vec<_>, Failure>>()?;
+    let clear = clear.into_iter().map(Into::into).collect();
+    Ok(Some(TimerChange { clear, set, ..TimerChange::none(workflow) }))
 }
 
 pub(super) fn event(timer: &Timer) -> Event {

@@ -51,11 +51,14 @@ fn timers_stand_in_the_order_in_which_they_are_due_and_are_spent_once() {
         commit(store, TimerChange { spent: Some(Spent::Timer("late".into(), first.seen)), set_aside: event, ..none.clone() })
             .unwrap();
         let kept = store.set_aside(&key("w"), None, 9).unwrap();
+        assert_eq!([9, 0].map(|limit| store.set_aside_count(&key("w"), limit).unwrap()), [1, 0]);
+        let touching = TimerChange { set: vec![timer("early", 1, 1), timer("fresh", 1, 1)], ..none.clone() };
+        assert_eq!([&none, &touching].map(|change| store.other_timers(change).unwrap()), [1, 0]);
         assert_eq!((kept.len(), &*kept[0].1.timer.id, ids(store, "w").len()), (1, "late", 1));
         assert!(store.set_aside(&key("w"), Some(kept[0].0), 9).unwrap().is_empty());
         // Another revision: all others go, what was set aside stays.
         commit(store, TimerChange { drop_all: true, set: vec![timer("new", 9, 1)], ..none.clone() }).unwrap();
-        assert_eq!((ids(store, "w"), store.timer_count(&key("w")).unwrap()), (vec!["new".to_owned()], 1));
+        assert_eq!((ids(store, "w"), store.other_timers(&none).unwrap()), (vec!["new".to_owned()], 1));
         assert_eq!(ids(store, "w-2"), ["other"]);
         commit(store, TimerChange { spent: Some(Spent::SetAside(kept[0].0)), drop_all: true, ..none.clone() }).unwrap();
         let gone = commit(store, TimerChange { spent: Some(Spent::SetAside(kept[0].0)), ..none });

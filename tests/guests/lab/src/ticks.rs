@@ -22,6 +22,8 @@ pub(crate) struct Ticks {
     /// What runs are told.
     #[serde(default)]
     label: String,
+    /// The counter that counts how often it was subscribed.
+    counter: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,6 +56,9 @@ impl Trigger for Ticks {
     fn subscribe(self, call: &TriggerCall) -> Result<Vec<Subscription>, Failure> {
         let route = HttpRoute { methods: vec!["POST".into()], path: None, body_bytes_max: None };
         let mut all = vec![Subscription::Http(route)];
+        if let Some(counter) = &self.counter {
+            count(counter)?;
+        }
         if let Some(first_ms) = self.first_ms {
             all.push(Subscription::Timer(TriggerTimer::new("first", call.now_ms() + first_ms, &self.does)?));
         }
