@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, ready};
 
 use super::program::NodeBinding;
 use crate::digest::Digest;
@@ -57,22 +57,30 @@ pub trait Components: Send + Sync {
 
 impl Components for Registry {
     fn call<'a>(&'a self, binding: &'a NodeBinding, call: NodeCall) -> BoxFuture<'a, NodeAnswer> {
-        Box::pin(async move {
-            let NodeCall { call, event, mut context, instance, limit_ms } = call;
-            let Some(plugin) = self.get(&binding.digest) else {
-                let message = format!("`{}` ({}) is not installed", binding.plugin, binding.digest);
-                let outcome = Err(Failure::error("plugin-missing", message));
-                return NodeAnswer { outcome, is_broken: true, context, instance: None };
-            };
-            if let Err(failure) = plugin.admit() {
-                return NodeAnswer { outcome: Err(failure), is_broken: false, context, instance };
+        let NodeCall { call, event, mut context, instance, limit_ms } = call;
+        let Some(plugin) = self.get(&binding.digest) else {
+            let message = format!("`{}` ({}) is not installed", binding.plugin, binding.digest);
+            let outcome = Err(Failure::error("plugin-missing", message));
+            return Box::pin(ready(NodeAnswer { outcome, is_broken: true, context, instance: None }));
+        };
+        if let Err(failure) = plugin.admit() {
+            return Box::pin(ready(NodeAnswer { outcome: Err(failure), is_broken: false, context, instance }));
+        }
+        context.grants = plugin.grants();
+        let instance = match instance {
+            Some(instance) => Either::Left(ready(Ok(instance))),
+            None => Either::Right(self.fresh(&plugin)),
+        };
+        Box::pin(self.carry(async move {
+            match instance.await {
+                Err(error) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
+                Ok(mut instance) => match instance.call_node(call, event, context, limit_ms).await {
+                    (Ok(outcome), context) => NodeAnswer { outcome, is_broken: false, context, instance: Some(instance) },
+                    // An instance that broke is gone.
+                    (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
+                },
             }
-            context.grants = plugin.grants();
-            let ((answer, context), instance) = self.call_node(&plugin, instance, call, event, context, limit_ms).await;
-            let is_broken = answer.is_err();
-            let outcome = answer.unwrap_or_else(|error| Err(error.into()));
-            NodeAnswer { outcome, is_broken, context, instance }
-        })
+        }))
     }
 
     fn is_crowded(&self) -> bool {

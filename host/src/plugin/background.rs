@@ -98,3 +98,60 @@ impl<T> Drop for Carried<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn thread() -> String {
+        std::thread::current().name().unwrap_or_default().to_owned()
+    }
+
+    fn run<T>(work: impl Future<Output = T>) -> T {
+        Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    /// Where a call is before and after it yields, as a tick has it do.
+    async fn call(computes: bool) -> [String; 2] {
+        let before = thread();
+        if computes {
+            computes_long();
+        }
+        tokio::task::yield_now().await;
+        [before, thread()]
+    }
+
+    #[test]
+    fn who_computes_long_goes_on_in_the_background() {
+        let background = Background::start().unwrap();
+        let [before, after] = run(background.carry(call(true)));
+        assert!(before != after && after == "weft-background", "{before} {after}");
+        let [before, after] = run(background.carry(call(false)));
+        assert_eq!(before, after);
+        // What the one before found does not count for the next.
+        computes_long();
+        assert_eq!(run(background.carry(call(false)))[1], thread());
+    }
+
+    #[test]
+    fn whoever_drops_a_call_stops_it_there_too() {
+        let background = Background::start().unwrap();
+        let alive = Arc::new(());
+        let held = alive.clone();
+        run(async {
+            let calls = background.carry(async move {
+                let _held = held;
+                computes_long();
+                loop {
+                    tokio::task::yield_now().await;
+                }
+            });
+            assert!(tokio::time::timeout(std::time::Duration::from_millis(50), calls).await.is_err());
+            while Arc::strong_count(&alive) > 1 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+        });
+    }
+}

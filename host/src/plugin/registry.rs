@@ -10,16 +10,14 @@ use super::cache::Cache;
 use super::compiler::{CompileError, Compiler};
 use super::description::{Description, NodeType, TriggerType};
 use super::effort::weigh;
-use super::exports::nodes;
 use super::grants::Grants;
 use super::inspect::{CONTRACT, Facts, Refusal, admit, inspect};
-use super::instance::{CallError, Called, Factory, Instance, Loaded};
+use super::instance::{CallError, Factory, Instance, Loaded};
 use super::limits::CallLimits;
 use super::meter::Totals;
-use super::sandbox::CallContext;
 use crate::digest::Digest;
-use crate::run::{Event, Failure, Outcome, Usage};
-use crate::workflow::{Json, Schema, TypeRef};
+use crate::run::{Failure, Usage};
+use crate::workflow::{Schema, TypeRef};
 
 /// The vendor of the built-in plugins, whose types may be named by their short names.
 pub const BUILT_IN_VENDOR: &str = "weft";
@@ -136,11 +134,6 @@ impl Plugin {
         self.grants.store(Arc::new(grants));
     }
 
-    /// What a call of it may take.
-    fn limits(&self) -> CallLimits {
-        self.grants.load().limits.of_call()
-    }
-
     /// Whether it may be called now; a failure: it has had what its budgets give.
     pub fn admit(&self) -> Result<(), Failure> {
         self.loaded.meter.admit(&self.grants.load().limits)
@@ -233,8 +226,8 @@ impl Registry {
     pub async fn examine(self: &Arc<Self>, bytes: Arc<[u8]>) -> Result<Plugin, ExamineError> {
         let (digest, facts, loaded) = self.load(bytes).await?;
         let loaded = Arc::new(loaded);
-        let mut instance = self.instance(loaded.clone(), CallLimits::default()).await?;
-        let described = self.carry(async move { instance.describe().await }).await?;
+        let instance = self.instance(loaded.clone(), CallLimits::default());
+        let described = self.carry(async move { instance.await?.describe().await }).await?;
         let description = described.map_err(|problem| ExamineError::Description(vec![problem]))?;
         // Its schemas are made ready, each of them.
         let description = aside(move || match description.problems() {
@@ -389,47 +382,27 @@ impl Registry {
 
     /// A fresh instance of a plugin.
     pub async fn instantiate(&self, plugin: &Plugin) -> Result<Instance, CallError> {
-        self.instance(plugin.loaded.clone(), plugin.limits()).await
+        self.carry(self.fresh(plugin)).await
     }
 
-    async fn instance(&self, loaded: Arc<Loaded>, limits: CallLimits) -> Result<Instance, CallError> {
+    /// The same, made when it is waited for: within [`Registry::carry`].
+    pub fn fresh(&self, plugin: &Plugin) -> impl Future<Output = Result<Instance, CallError>> + Send + use<> {
+        self.instance(plugin.loaded.clone(), plugin.grants.load().limits.of_call())
+    }
+
+    fn instance(
+        &self,
+        loaded: Arc<Loaded>,
+        limits: CallLimits,
+    ) -> impl Future<Output = Result<Instance, CallError>> + Send + use<> {
         let factory = self.factory.clone();
-        self.carry(async move { factory.instantiate(&loaded, limits).await }).await
+        async move { factory.instantiate(&loaded, limits).await }
     }
 
     /// Carries out calls of instances. Where one computes for long it goes on in the background, on threads to which the system prefers
     /// all others.
     pub fn carry<T: Send + 'static>(&self, calls: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> + Send {
         self.factory.background().carry(calls)
-    }
-
-    /// Begins a step, or tells it of an event ([`Instance::call_node`]), in an instance that there is or in a fresh one. The instance, if it
-    /// is fit for another call.
-    pub async fn call_node(
-        &self,
-        plugin: &Plugin,
-        instance: Option<Instance>,
-        call: nodes::Call,
-        event: Option<(Json, Event)>,
-        context: CallContext,
-        limit_ms: u64,
-    ) -> (Called<Result<Outcome, Failure>>, Option<Instance>) {
-        let (factory, loaded, limits) = (self.factory.clone(), plugin.loaded.clone(), plugin.limits());
-        let calls = async move {
-            let instance = match instance {
-                Some(instance) => Ok(instance),
-                None => factory.instantiate(&loaded, limits).await,
-            };
-            match instance {
-                Err(error) => ((Err(error), context), None),
-                Ok(mut instance) => {
-                    let called = instance.call_node(call, event, context, limit_ms).await;
-                    let is_fit = called.0.is_ok();
-                    (called, Some(instance).filter(|_| is_fit))
-                }
-            }
-        };
-        self.carry(calls).await
     }
 }
 

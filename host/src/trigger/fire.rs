@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, Either, ready};
 
 use super::Triggers;
 use super::timers::timer_change;
@@ -107,11 +107,14 @@ impl Triggers {
             call.idempotency_key = key;
         }
         self.admit(program)?;
-        let mut instance = self.instance_of(program).await?;
+        let instance = self.instance_of(program)?;
         let context = self.context(program, &call, secrets, remote_address);
         let event = event.clone();
-        let fired = async move { (instance.fire(&call, &event, context).await, instance) };
-        let ((answer, context), instance) = self.registry.carry(fired).await;
+        let fired = async move {
+            let mut instance = instance.await?;
+            Ok::<_, CallError>((instance.fire(&call, &event, context).await, instance))
+        };
+        let ((answer, context), instance) = self.registry.carry(fired).await?;
         for line in &context.log.lines {
             tracing::info!(%workflow, level = ?line.level, "trigger: {}", line.message);
         }
@@ -246,13 +249,14 @@ impl Triggers {
         }
         let (call, secrets) = self.call(program, 0)?;
         let instance = instances.into_iter().find(|instance| *instance.digest() == program.trigger.digest);
-        let mut instance = match instance {
-            Some(instance) => instance,
-            None => self.instance_of(program).await?,
+        let instance = match instance {
+            Some(instance) => Either::Left(ready(Ok(instance))),
+            None => Either::Right(self.instance_of(program)?),
         };
         let context = CallContext { services: None, ..self.context(program, &call, secrets, None) };
         let run = finished_run(run, finished);
-        let (answer, _) = self.registry.carry(async move { instance.settle(&call, &run, context).await }).await;
+        let settled = async move { Ok::<_, CallError>(instance.await?.settle(&call, &run, context).await) };
+        let (answer, _) = self.registry.carry(settled).await?;
         let Settlement { response: settled, .. } = answer?.map_err(Failure::from)?;
         settled.map(response).transpose()?.ok_or_else(|| Failure::bad_answer("a webhook's settlement has no response").into())
     }

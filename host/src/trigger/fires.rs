@@ -13,7 +13,7 @@ use super::timers::{Held, event, timer_change};
 use crate::executor::{Program, TriggerServices};
 use crate::limits::{FIRES_MS_MAX, NEXT_FIRES_MAX};
 use crate::plugin::exports::triggers::Reaction;
-use crate::plugin::{CallContext, Sender, Services};
+use crate::plugin::{CallContext, CallError, Sender, Services};
 use crate::run::{Failure, Fault, KvKey, Request, Response, RunId, Seen};
 use crate::store::Timer;
 use crate::workflow::Key;
@@ -93,10 +93,11 @@ impl Triggers {
         })?;
         let now_ms = timer.at_ms.max(self.executor.clock().now_ms());
         let (call, secrets) = self.call_at(program, runs, now_ms, "0".repeat(20))?;
-        let mut instance = self.instance_of(program).await?;
+        let instance = self.instance_of(program)?;
         let context = CallContext { services: Some(dry.clone()), ..self.context(program, &call, secrets, None) };
         let event = event(timer);
-        let (answer, context) = self.registry.carry(async move { instance.fire(&call, &event, context).await }).await;
+        let fired = async move { Ok::<_, CallError>(instance.await?.fire(&call, &event, context).await) };
+        let (answer, context) = self.registry.carry(fired).await?;
         let reaction = answer?.map_err(Failure::from)?;
         dry.written.lock().unwrap_or_else(PoisonError::into_inner).extend(context.effects.staged.kv_writes);
         Ok(reaction)

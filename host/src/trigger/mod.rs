@@ -108,10 +108,11 @@ impl Triggers {
     pub async fn subscribe(&self, program: &Program) -> Result<Subscribed, SubscribeError> {
         let runs_started = self.executor.store().runs_started(&program.plan.workflow).map_err(crate::executor::Error::from)?;
         let (call, secrets) = self.call(program, runs_started).map_err(SubscribeError::Failed)?;
-        let mut instance = self.instance_of(program).await?;
+        let instance = self.instance_of(program)?;
         let context = self.context(program, &call, secrets, None);
         let config = serde_json::from_str(&call.config).unwrap_or_default();
-        let (answer, context) = self.registry.carry(async move { instance.subscribe(&call, context).await }).await;
+        let subscribed = async move { Ok::<_, CallError>(instance.await?.subscribe(&call, context).await) };
+        let (answer, context) = self.registry.carry(subscribed).await?;
         let subscriptions = answer?.map_err(|failure| SubscribeError::Failed(failure.into()))?;
         if subscriptions.len() > SUBSCRIPTIONS_MAX {
             let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());
@@ -138,11 +139,14 @@ impl Triggers {
         Ok(Subscribed { routes, changes })
     }
 
-    /// A fresh instance of a program's trigger.
-    async fn instance_of(&self, program: &Program) -> Result<Instance, CallError> {
+    /// A fresh instance of a program's trigger, made when it is waited for.
+    fn instance_of(
+        &self,
+        program: &Program,
+    ) -> Result<impl Future<Output = Result<Instance, CallError>> + Send + use<>, CallError> {
         let plugin = self.registry.get(&program.trigger.digest);
         let plugin = plugin.ok_or_else(|| CallError::Host(format!("plugin {} is not installed", program.trigger.digest)))?;
-        self.registry.instantiate(&plugin).await
+        Ok(self.registry.fresh(&plugin))
     }
 
     /// What every call of a trigger is told, and the tokens in its config.
