@@ -105,3 +105,27 @@ fn a_replay_gives_the_answers_that_were_recorded_and_does_nothing() {
         "{replayed:#}"
     );
 }
+
+#[test]
+fn an_upgrade_may_require_that_calls_come_out_the_same() {
+    for (word, moves, reason) in [("Howdy, ", false, "2 of 2 calls of 0.1.0 come out differently"), ("Hello, ", true, "")] {
+        let host = Host::start();
+        host.add_plugin("greet");
+        let steps = json!([{"key": "greet", "type": "acme/greet/greet", "config": {"name": "{{$context.data.name}}"}}]);
+        host.apply(&workflow("greeting", &json!({"mode": "async"}), &steps));
+        add(&host, &next_version("greet", "Hello, ", word));
+        let upgrade = || {
+            let output = host.cli(&["--json", "plugin", "upgrade", "acme/greet", "--replay-last", "2"]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()["workflows"][0].clone()
+        };
+        let untried = upgrade();
+        assert!(untried["verdict"] == "stays" && untried["reason"].as_str().unwrap().contains("no calls of 0.1.0"), "{untried}");
+        for name in ["Ada", "Bob", "Cem"] {
+            host.run_once("greeting", &json!({"data": {"name": name}}));
+        }
+        let moved = upgrade();
+        assert_eq!(moved["moved_to"], if moves { json!(2) } else { Value::Null }, "{moved}");
+        assert!(moves || moved["reason"].as_str().unwrap().contains(reason), "{moved}");
+    }
+}

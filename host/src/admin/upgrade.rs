@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::publish::{Choice, Pins, each_variable};
 use super::{Admin, Error, PluginVersion, Source};
 use crate::digest::Digest;
+use crate::executor::Replayed;
 use crate::plugin::{Grants, Kind, Plugin};
 use crate::store::{Revision, WorkflowHead};
 use crate::workflow::{Definition, Key, Problem, Root, Step, TypeRef, names_path};
@@ -89,10 +90,22 @@ impl Admin {
     }
 
     /// Moves every active workflow that uses a plugin to a version of it, by default the newest: publishes it again and activates
-    /// that, one workflow after the other, each wholly or not at all. Says of each what became of it. `dry_run`: moves none.
-    pub async fn upgrade(&self, name: &str, to: Option<&Version>, author: &str, dry_run: bool) -> Result<UpgradePlan, Error> {
-        let _changing = self.changing.lock().await;
+    /// that, one workflow after the other, each wholly or not at all. Says of each what became of it. `replay_last`: only from versions of
+    /// which so many calls come out the same. `dry_run`: moves none.
+    pub async fn upgrade(
+        &self,
+        name: &str,
+        to: Option<&Version>,
+        author: &str,
+        replay_last: Option<u32>,
+        dry_run: bool,
+    ) -> Result<UpgradePlan, Error> {
         let plugin = self.version_of(name, to)?;
+        let differs = match replay_last {
+            Some(last) => Some(self.replay_users(&plugin, last).await?),
+            None => None,
+        };
+        let _changing = self.changing.lock().await;
         let mut moves = Vec::new();
         for (head, revision) in self.users_of(name).await? {
             if head.active_revision != Some(revision.number) {
@@ -101,6 +114,14 @@ impl Admin {
             let (mut moved, pins) = self.weigh_move(&head, &revision, &plugin, true).await?;
             if let Some(canary) = head.canary.as_ref().filter(|_| moved.verdict == Verdict::Moves) {
                 let reason = format!("revision {} is on trial: activate it or take it back first", canary.revision);
+                (moved.verdict, moved.reason) = (Verdict::Stays, Some(reason));
+            }
+            let other = moved.from.iter().filter(|from| **from != plugin.description.version);
+            let unlike = |from: &Version| match differs.as_ref()?.get(from) {
+                Some(differs) => differs.clone(),
+                None => Some(format!("calls of {from} were not made again")),
+            };
+            if let Some(reason) = other.filter(|_| moved.verdict == Verdict::Moves).find_map(unlike) {
                 (moved.verdict, moved.reason) = (Verdict::Stays, Some(reason));
             }
             if let Some(pins) = pins.filter(|_| moved.verdict == Verdict::Moves && !dry_run) {
@@ -113,6 +134,30 @@ impl Admin {
             moves.push(moved);
         }
         Ok(self.plan_with(&plugin, moves))
+    }
+
+    /// Makes the last calls of every version again that active revisions are pinned to. Why it is not a version to move from; none: all
+    /// came out the same.
+    async fn replay_users(&self, plugin: &Plugin, last: u32) -> Result<BTreeMap<Version, Option<String>>, Error> {
+        let (name, new) = (&plugin.description.name, &plugin.description.version);
+        let users = self.users_of(name).await?;
+        let active = users.iter().filter(|(head, revision)| head.active_revision == Some(revision.number));
+        let pins = active.flat_map(|(_, revision)| revision.pins()).filter(|pin| pin.plugin == *name && pin.version != *new);
+        let versions: BTreeSet<Version> = pins.map(|pin| pin.version.clone()).collect();
+        let mut differs = BTreeMap::new();
+        for old in versions {
+            let Replayed { calls, same, unrecorded, .. } = self.replay(name, new, &old, last).await?;
+            let other = calls.saturating_sub(same + unrecorded);
+            let reason = match (other, same) {
+                (0, 0) => Some(format!("there are no calls of {old} to be made again")),
+                (0, _) => None,
+                _ => Some(format!(
+                    "{other} of {calls} calls of {old} come out differently: `weft plugin replay {name}@{new} --against {old}`"
+                )),
+            };
+            differs.insert(old, reason);
+        }
+        Ok(differs)
     }
 
     async fn move_to(

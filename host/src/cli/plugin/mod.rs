@@ -145,6 +145,9 @@ pub(super) enum Plugin {
         /// Which version, also an older one.
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
+        /// Move only from versions of which the last N calls come out the same with this one, made again without effects (see `replay`).
+        #[arg(long, value_name = "N")]
+        replay_last: Option<u32>,
         /// Say what would move, and move nothing.
         #[arg(long)]
         dry_run: bool,
@@ -206,7 +209,9 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
         }
         Plugin::Replay { name, against, last } => replay::replay(client, &name, &against, last).await?,
         Plugin::Plan { plugin, access } => upgrade::plan(client, &plugin, &access).await?,
-        Plugin::Upgrade { name, to, dry_run } => upgrade::upgrade(client, &name, to.as_deref(), dry_run).await?,
+        Plugin::Upgrade { name, to, replay_last, dry_run } => {
+            upgrade::upgrade(client, &name, &json!({ "to": to, "replay_last": replay_last, "dry_run": dry_run })).await?;
+        }
         Plugin::Remove { name, inactive } => remove::remove(client, &name, inactive).await?,
         Plugin::Prune { inactive, dry_run } => remove::prune(client, inactive, dry_run).await?,
         Plugin::Release { name } => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::client::Client;
 use super::super::{Failure, print};
@@ -24,9 +24,9 @@ pub(super) async fn plan(client: &Client, plugin: &str, access: &Access) -> Resu
     Ok(())
 }
 
-pub(super) async fn upgrade(client: &Client, name: &str, to: Option<&str>, dry_run: bool) -> Result<(), Failure> {
+pub(super) async fn upgrade(client: &Client, name: &str, wanted: &Value) -> Result<(), Failure> {
     check_name(name)?;
-    let plan = client.post(&format!("/plugins/{name}/upgrade"), &json!({ "to": to, "dry_run": dry_run })).await?;
+    let plan = client.post(&format!("/plugins/{name}/upgrade"), wanted).await?;
     show(client, &plan);
     Ok(())
 }

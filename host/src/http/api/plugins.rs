@@ -117,20 +117,21 @@ pub(super) async fn plan(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &call.admin.plan(&name, version.as_ref()).await?))
 }
 
-/// `POST /plugins/{vendor}/{name}/upgrade` with `{to?, dry_run?}` → as `plan`, of the active workflows that use the plugin, with
+/// `POST /plugins/{vendor}/{name}/upgrade` with `{to?, replay_last?, dry_run?}` → as `plan`, of the active workflows that use the plugin, with
 /// `moved_to`: the revision that was published and activated. A workflow moves if its requirements take the version, by default the
-/// newest, and everything fits; else it stays as it is. What else it is pinned to stays the same.
+/// newest, and everything fits; else it stays as it is. `replay_last`: and if so many calls of the version before come out the same. What else it is pinned to stays the same.
 pub(super) async fn upgrade(call: Call) -> Result<Reply, Problem> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Upgrade {
         to: Option<semver::Version>,
+        replay_last: Option<u32>,
         dry_run: bool,
     }
     call.query.only(&[])?;
     let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
-    let Upgrade { to, dry_run } = call.json_or_default()?;
-    Ok(json_reply(StatusCode::OK, &call.admin.upgrade(&name, to.as_ref(), "admin", dry_run).await?))
+    let Upgrade { to, replay_last, dry_run } = call.json_or_default()?;
+    Ok(json_reply(StatusCode::OK, &call.admin.upgrade(&name, to.as_ref(), "admin", replay_last, dry_run).await?))
 }
 
 fn removable(inactive: bool) -> Removable {
