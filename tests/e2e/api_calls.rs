@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Host, repository};
+use crate::harness::{Answer, Host};
 
 fn call(host: &Host, path: &str, token: &str, body: &Value) -> Answer {
     let headers = [("content-type", "application/json"), ("authorization", token)];
@@ -13,8 +13,7 @@ fn call(host: &Host, path: &str, token: &str, body: &Value) -> Answer {
 fn the_example_of_an_api_call_checks_what_comes_and_answers() {
     let host = Host::start();
     host.set_secret("quote-token", "t0ken-t0ken");
-    let file = repository().join("tests/workflows/api-call.yaml");
-    host.apply(&serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap());
+    host.apply_example("api-call");
     let good = json!({"sku": "a", "quantity": 2});
     let answer = call(&host, "quotes/ann?currency=EUR", "Bearer t0ken-t0ken", &good);
     assert_eq!((answer.status, answer.json()), (200, json!({"customer": "ann", "currency": "EUR", "quantity": 2})));
@@ -55,8 +54,7 @@ fn a_call_gets_the_runs_output_and_its_messages() {
             "/trigger/config/input/body/type",
         ),
     ] {
-        host.api("PUT", "/workflows/call/draft", definition.to_string().as_bytes());
-        let answer = host.api("POST", "/workflows/call/revisions", b"");
+        let answer = host.publish(&definition);
         answer.expect_problem(422, "invalid-workflow");
         assert_eq!(answer.json()["errors"][0]["pointer"], pointer, "{:#}", answer.json());
     }

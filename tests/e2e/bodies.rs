@@ -2,12 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Data, Host, repository, workflow};
-
-fn example(name: &str) -> Value {
-    let file = repository().join(format!("tests/workflows/{name}.yaml"));
-    serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
-}
+use crate::harness::{Data, Host, workflow};
 
 /// A workflow that answers with a part of its context.
 fn shows(key: &str, trigger: &Value, part: &str) -> Value {
@@ -50,7 +45,7 @@ fn bodies_are_read_only_as_a_workflow_says() {
 #[test]
 fn the_example_of_a_response_echoes_any_bytes() {
     let host = Host::start();
-    host.apply(&example("response"));
+    host.apply_example("response");
     let bytes: Vec<u8> = (0..=255).cycle().take(100_000).collect();
     let answer = host.request("PUT", "/hooks/echo", &[("content-type", "image/x-any")], &bytes);
     assert_eq!((answer.status, answer.body == bytes), (200, true));
@@ -61,7 +56,7 @@ fn the_example_of_a_response_echoes_any_bytes() {
 #[test]
 fn the_example_of_messages_tells_all_of_them() {
     let host = Host::start();
-    host.apply(&example("response-message"));
+    host.apply_example("response-message");
     let ask =
         |body: &[u8]| host.request("POST", "/hooks/check-form", &[("content-type", "application/x-www-form-urlencoded")], body);
     let answer = ask(b"mail=a%40example.org");
@@ -95,12 +90,10 @@ fn variables_stand_under_their_aliases() {
 
     // Without variables of its own a context has its members, and no others.
     let wrong = shows("wrong", &json!({"mode": "sync"}), "dta");
-    host.api("PUT", "/workflows/wrong/draft", wrong.to_string().as_bytes());
-    let answer = host.api("POST", "/workflows/wrong/revisions", b"");
+    let answer = host.publish(&wrong);
     answer.expect_problem(422, "invalid-workflow");
     let wrong = shows("wrong", &json!({"mode": "sync", "variables": {"body": [{"path": "x", "alias": "data"}]}}), "data");
-    host.api("PUT", "/workflows/wrong/draft", wrong.to_string().as_bytes());
-    let answer = host.api("POST", "/workflows/wrong/revisions", b"");
+    let answer = host.publish(&wrong);
     assert_eq!(answer.json()["errors"][0]["pointer"], "/trigger/config/variables/body/0/alias");
 }
 
@@ -152,8 +145,7 @@ fn addresses_are_those_that_trusted_proxies_tell() {
         assert_eq!(ask(&host, &[(name, value)]).status, status, "{name}: {value}");
     }
     let wrong = workflow("wrong", &json!({"mode": "sync", "allow_from": ["10.0.0.0/33"]}), &json!([]));
-    host.api("PUT", "/workflows/wrong/draft", wrong.to_string().as_bytes());
-    let answer = host.api("POST", "/workflows/wrong/revisions", b"");
+    let answer = host.publish(&wrong);
     assert_eq!(answer.json()["errors"][0]["pointer"], "/trigger/config/allow_from/0");
 }
 

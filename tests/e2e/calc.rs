@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Host;
-use crate::script::{example, steps};
+use crate::harness::{Host, example};
+use crate::script::steps;
 
 fn step(kind: &str, config: Value) -> Value {
     json!({"type": kind, "config": config})
@@ -40,7 +40,7 @@ fn expect(kind: &str, context: &Value, cases: &[(Value, Value)]) {
 
 /// Applies an example and sends it a request.
 fn ask(host: &Host, name: &str, body: &Value) -> Value {
-    let definition = example(name);
+    let definition = example(name, &[]);
     host.apply(&definition);
     let answer = host.hook(definition["key"].as_str().unwrap(), body.to_string().as_bytes());
     assert_eq!(answer.status, 200, "{} {}", String::from_utf8_lossy(&answer.body), host.newest_run());
@@ -159,8 +159,7 @@ fn formulas_and_queries_that_cannot_be_read_are_refused_when_they_are_published(
         ("date-calculation", json!({"timezone": "Mars/Olympus", "steps": []}), "no time zone"),
     ] {
         let definition = steps(&[("only", step(kind, config.clone()))]);
-        host.api("PUT", "/workflows/steps/draft", definition.to_string().as_bytes());
-        let answer = host.api("POST", "/workflows/steps/revisions", b"{}");
+        let answer = host.publish(&definition);
         let text = String::from_utf8_lossy(&answer.body);
         assert!(answer.status == 422 && text.contains(part), "{config}: {} {text}", answer.status);
     }

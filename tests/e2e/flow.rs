@@ -70,16 +70,14 @@ fn branches_that_a_config_lists_have_keys_of_their_own() {
     let case = |key: &str| json!({"key": key, "left": 1, "operator": "equal", "right": 1});
     let steps =
         json!([{"key": "s", "type": "switch", "config": {"conditions": [case("a"), case("a"), case("else"), {"key": "b"}]}}]);
-    host.api("PUT", "/workflows/bad/draft", flow("bad", &steps).to_string().as_bytes());
-    let refused = host.api("POST", "/workflows/bad/revisions", b"");
+    let refused = host.publish(&flow("bad", &steps));
     refused.expect_problem(422, "invalid-workflow");
     let document = refused.json();
     let mut at: Vec<&str> = document["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     at.sort_unstable();
     let listed = json!([{"key": "s", "type": "switch", "config": {"conditions": "{{$context.list}}"}},
         {"key": "p", "type": "parallel", "config": {"branches": [{"key": "a"}]}}]);
-    host.api("PUT", "/workflows/bad/draft", flow("bad", &listed).to_string().as_bytes());
-    let document = host.api("POST", "/workflows/bad/revisions", b"").json();
+    let document = host.publish(&flow("bad", &listed)).json();
     let wrong: Vec<&str> = document["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert_eq!(wrong, ["/steps/0/config/conditions", "/steps/1/config/branches"]);
     let conditions = "/steps/0/config/conditions";
@@ -239,10 +237,7 @@ fn what_a_step_fills_in_itself_is_checked_when_it_is_published() {
             json!({"target": target, "condition": {"checkpoint": "after", "left": left, "operator": "equal", "right": 1}});
         let steps = json!([{"key": "each", "type": "loop", "config": config, "branches": {"do": [
             {"key": "inside", "type": "data", "config": {"fields": {}}}]}}]);
-        let definition = flow("raw", &steps).to_string();
-        host.api("PUT", "/workflows/raw/draft", definition.as_bytes());
-        let answer = host.api("POST", "/workflows/raw/revisions", b"");
-        let errors = answer.json()["errors"].as_array().cloned().unwrap_or_default();
+        let errors = host.publish(&flow("raw", &steps)).json()["errors"].as_array().cloned().unwrap_or_default();
         errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(publish("{{$context.list}}", "{{$steps.inside.result}}"), Vec::<String>::new());

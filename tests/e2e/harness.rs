@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
@@ -264,24 +264,36 @@ impl Host {
         self.request("POST", &format!("/hooks/{path}"), &[("content-type", "application/json")], body)
     }
 
+    /// Saves a definition as a draft; its key.
+    #[track_caller]
+    pub(crate) fn draft<'a>(&self, definition: &'a Value) -> &'a str {
+        let key = definition["key"].as_str().unwrap();
+        let saved = self.api("PUT", &format!("/workflows/{key}/draft"), definition.to_string().as_bytes());
+        assert!(saved.status < 300, "{}", String::from_utf8_lossy(&saved.body));
+        key
+    }
+
+    /// Saves a definition, and tries to publish it.
+    #[track_caller]
+    pub(crate) fn publish(&self, definition: &Value) -> Answer {
+        let key = self.draft(definition);
+        self.api("POST", &format!("/workflows/{key}/revisions"), b"")
+    }
+
     /// Saves, publishes and activates a definition.
     #[track_caller]
     pub(crate) fn apply(&self, definition: &Value) {
-        let key = definition["key"].as_str().unwrap();
-        for (method, path, body) in
-            [("PUT", "draft", definition.to_string()), ("POST", "revisions", String::new()), ("POST", "activate", String::new())]
-        {
-            let answer = self.api(method, &format!("/workflows/{key}/{path}"), body.as_bytes());
-            assert!(answer.status < 300, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        let (published, key) = (self.publish(definition), definition["key"].as_str().unwrap());
+        let activated = self.api("POST", &format!("/workflows/{key}/activate"), b"");
+        for answer in [published, activated] {
+            assert!(answer.status < 300, "{}", String::from_utf8_lossy(&answer.body));
         }
     }
 
-    /// Saves, publishes and activates the workflow that shows a type: `tests/workflows/<type>.yaml`.
+    /// Saves, publishes and activates the workflow that shows a type.
     #[track_caller]
     pub(crate) fn apply_example(&self, name: &str) {
-        let file = repository().join(format!("tests/workflows/{name}.yaml"));
-        let said = self.cli(&["workflow", "apply", file.to_str().unwrap(), "--activate"]);
-        assert!(said.status.success(), "{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+        self.apply(&example(name, &[]));
     }
 
     pub(crate) fn set_secret(&self, name: &str, value: &str) {
@@ -474,6 +486,19 @@ pub(crate) fn shim() -> PathBuf {
         library
     });
     BUILT.clone()
+}
+
+/// The workflow that shows a type, `tests/workflows/<type>.yaml`, with texts of it replaced.
+pub(crate) fn example(name: &str, replaced: &[(&str, &str)]) -> Value {
+    let file = repository().join(format!("tests/workflows/{name}.yaml"));
+    let text = std::fs::read_to_string(file).unwrap();
+    let text = replaced.iter().fold(text, |text, (from, to)| text.replace(from, to));
+    serde_saphyr::from_str(&text).unwrap()
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 /// A workflow that is published with a trigger's config and these steps.

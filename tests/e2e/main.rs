@@ -16,6 +16,7 @@ mod audit;
 mod authors;
 mod bodies;
 mod bombs;
+mod built_in;
 mod calc;
 mod callables;
 mod canary;

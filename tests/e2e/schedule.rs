@@ -1,10 +1,10 @@
 //! The built-in triggers `schedule` and `once`, on the real host.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Host, eventually, repository};
+use crate::harness::{Host, eventually, now_ms};
 use crate::load::{random, setting};
 
 fn definition(key: &str, kind: &str, config: &Value) -> Value {
@@ -29,10 +29,6 @@ fn dates(contexts: &[Value]) -> Vec<&str> {
 fn fires(host: &Host, key: &str) -> Vec<String> {
     let next = host.get(&format!("/workflows/{key}/fires?limit=5"));
     next["items"].as_array().unwrap().iter().map(|fire| fire["at"].as_str().unwrap().to_owned()).collect()
-}
-
-fn now_ms() -> u64 {
-    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
 
 fn rfc3339(ms: u64) -> String {
@@ -193,11 +189,8 @@ fn what_cannot_be_planned_is_refused_with_its_place() {
 #[test]
 fn the_examples_are_what_they_say() {
     let host = Host::start();
-    for name in ["schedule", "once"] {
-        let file = repository().join(format!("tests/workflows/{name}.yaml"));
-        let applied = host.cli(&["workflow", "apply", "--activate", file.to_str().unwrap()]);
-        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
-    }
+    host.apply_example("schedule");
+    host.apply_example("once");
     let mornings = fires(&host, "morning-orders");
     assert!(mornings.len() == 5 && mornings.iter().all(|at| at.ends_with("T06:30:00.000Z") || at.ends_with("T07:30:00.000Z")));
     assert_eq!(fires(&host, "grand-opening"), ["2099-05-01T04:00:00.000Z"]);

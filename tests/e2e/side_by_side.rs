@@ -12,21 +12,20 @@ fn signal(host: &Host, id: &str, name: &str) -> u16 {
     host.api("POST", &format!("/runs/{id}/signals"), body.as_bytes()).status
 }
 
-/// A branch that waits for a message, and one that fails when its time has come.
-fn signal_or_time(mode: &str, ms: u32) -> Value {
+/// A branch that waits for a message, and another.
+fn signal_or(mode: &str, other: &Value) -> Value {
     let config =
-        json!({"mode": mode, "branches": [{"key": "person", "title": "A person"}, {"key": "clock", "title": "A clock"}]});
+        json!({"mode": mode, "branches": [{"key": "person", "title": "A person"}, {"key": "other", "title": "Another"}]});
     flow(
         "decide",
         &json!([
         {"key": "both", "type": "parallel", "config": config, "branches": {
             "person": [{"key": "answer", "type": "wait-signal", "config": {"name": "answer"}}],
-            "clock": [{"key": "late", "type": "delay", "config": {"duration": ms, "unit": "ms", "end": "fail"}}]}},
+            "other": other}},
         {"key": "after", "type": "data", "config": {"fields": {"statuses": "{{$steps.both.result}}"}}}]),
     )
 }
 
-/// The clock comes first.
 #[test]
 fn what_a_failing_branch_means_depends_on_the_mode() {
     let host = Host::start();
@@ -36,7 +35,8 @@ fn what_a_failing_branch_means_depends_on_the_mode() {
         ("race", "failed", json!([null, "failed"])),
         ("all-settled", "running", json!(null)),
     ] {
-        host.apply(&signal_or_time(mode, 100));
+        let late = json!([{"key": "late", "type": "delay", "config": {"duration": 100, "unit": "ms", "end": "fail"}}]);
+        host.apply(&signal_or(mode, &late));
         let id = host.start_run("decide", &json!({"context": {}}));
         eventually("the time has come", || host.run(&id)["steps"].to_string().contains("delay-ended"));
         if status == "running" {
@@ -61,15 +61,22 @@ fn what_a_failing_branch_means_depends_on_the_mode() {
     }
 }
 
-/// The message comes first.
 #[test]
 fn what_a_branch_that_succeeds_means_depends_on_the_mode() {
     let host = Host::start();
     for (mode, decides) in [("all", false), ("any", true), ("race", true), ("all-settled", false)] {
-        host.apply(&signal_or_time(mode, 1_500));
+        // Fails after a message of its own.
+        let told = json!([
+            {"key": "late", "type": "wait-signal", "config": {"name": "late"}},
+            {"key": "fail", "type": "condition", "config": {"mode": "reject", "left": 1, "operator": "equal", "right": 2}}]);
+        host.apply(&signal_or(mode, &told));
         let id = host.start_run("decide", &json!({"context": {}}));
         host.step_is(&id, "both/person/answer", "waiting");
         assert_eq!(signal(&host, &id, "answer"), 202);
+        if !decides {
+            host.step_is(&id, "both/person/answer", "succeeded");
+            assert_eq!(signal(&host, &id, "late"), 202);
+        }
         let run = host.ended(&id);
         if decides {
             assert_eq!(
@@ -77,7 +84,7 @@ fn what_a_branch_that_succeeds_means_depends_on_the_mode() {
                 (&json!("succeeded"), &json!(["succeeded", null])),
                 "{mode}"
             );
-            assert_eq!(step(&run, "both/clock/late")["status"], "aborted");
+            assert_eq!(step(&run, "both/other/late")["status"], "aborted");
         } else {
             let want = if mode == "all" { "failed" } else { "succeeded" };
             assert_eq!(

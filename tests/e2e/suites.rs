@@ -1,24 +1,19 @@
-//! The suites that others wrote for their query languages, through the component as a host calls it. They come with packages, fetched when the tests run.
+//! The suites that others wrote for their query languages, through the component as a host calls it. They come with packages of the registry: see `tests/suites`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{offline, target};
+use crate::harness::{offline, repository, target};
 
-/// The folder of a package of the registry.
-fn package(name: &str, version: &str) -> PathBuf {
-    let folder = target().join("tmp/suites").join(name);
-    std::fs::create_dir_all(folder.join("src")).unwrap();
-    std::fs::write(folder.join("src/lib.rs"), "").unwrap();
-    let manifest =
-        format!("[package]\nname = \"suite\"\nedition = \"2024\"\n[dependencies]\n{name} = \"={version}\"\n[workspace]\n");
-    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+/// The folder of a package that `tests/suites` names.
+fn package(name: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--format-version", "1", "--manifest-path"]).arg(folder.join("Cargo.toml"));
-    let output = cargo.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cargo.args(["metadata", "--offline", "--format-version", "1", "--manifest-path"]);
+    let output = cargo.arg(repository().join("tests/suites/Cargo.toml")).output().unwrap();
+    let why = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`cargo fetch --manifest-path tests/suites/Cargo.toml` fetches it: {why}");
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let package = metadata["packages"].as_array().unwrap().iter().find(|package| package["name"] == name).unwrap();
     Path::new(package["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
@@ -93,7 +88,7 @@ fn expect_few(differing: &[String], known: &[&str]) {
 #[test]
 fn jmespath_complies() {
     let mut queries = Vec::new();
-    for file in files(&package("jmespath", "0.5.0").join("tests/compliance")) {
+    for file in files(&package("jmespath").join("tests/compliance")) {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
         for (group, suite) in read(&file).as_array().unwrap().iter().enumerate() {
             for (index, case) in suite["cases"].as_array().unwrap().iter().enumerate() {
@@ -117,7 +112,7 @@ fn jmespath_complies() {
 
 #[test]
 fn jsonata_complies() {
-    let folder = package("jsonata-rs", "0.3.4").join("tests/testsuite");
+    let folder = package("jsonata-rs").join("tests/testsuite");
     let mut queries = Vec::new();
     let mut left_out = 0;
     // `skip` holds what that package cannot do.

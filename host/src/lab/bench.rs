@@ -64,21 +64,26 @@ impl Bench {
 
     /// Carries out a case: a node from `execute` to its end, a trigger from `subscribe` to `settle`.
     pub async fn run(&self, case: &Case) -> Result<Trial, CaseError> {
+        self.run_in(&mut self.instance().await?, case).await
+    }
+
+    /// The same in an instance that may have been called before, as a run's next step is.
+    pub async fn run_in(&self, instance: &mut Instance, case: &Case) -> Result<Trial, CaseError> {
         let description = &self.plugin.description;
         match (&case.node, &case.trigger) {
             (None, None) => match (&description.nodes[..], &description.triggers[..]) {
-                ([node], []) => self.run_step(case, &node.name).await,
-                ([], [trigger]) => self.run_start(case, &trigger.name).await,
+                ([node], []) => self.run_step(instance, case, &node.name).await,
+                ([], [trigger]) => self.run_start(instance, case, &trigger.name).await,
                 _ => Err(CaseError::Which(self.types())),
             },
-            (Some(node), None) => self.run_step(case, node).await,
-            (None, Some(trigger)) => self.run_start(case, trigger).await,
+            (Some(node), None) => self.run_step(instance, case, node).await,
+            (None, Some(trigger)) => self.run_start(instance, case, trigger).await,
             _ => Err(CaseError::Which(self.types())),
         }
     }
 
     /// A fresh instance.
-    pub(super) async fn instance(&self) -> Result<Instance, CallError> {
+    pub async fn instance(&self) -> Result<Instance, CallError> {
         self.registry.instantiate(&self.plugin).await
     }
 

@@ -100,11 +100,11 @@ struct Calling<'a> {
     bench: &'a Bench,
     prepared: &'a Prepared,
     call: triggers::Call,
-    instance: Instance,
+    instance: &'a mut Instance,
 }
 
 impl Bench {
-    pub(super) async fn run_start(&self, case: &Case, name: &str) -> Result<Trial, CaseError> {
+    pub(super) async fn run_start(&self, instance: &mut Instance, case: &Case, name: &str) -> Result<Trial, CaseError> {
         let description = &self.plugin().description;
         let Some(kind) = self.plugin().trigger(name) else {
             let has = description.triggers.iter().map(|trigger| trigger.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -128,7 +128,7 @@ impl Bench {
             idempotency_key: Digest::of(name.as_bytes()).hex()[..32].to_owned(),
             more: None,
         };
-        let mut calling = Calling { bench: self, prepared: &prepared, call, instance: self.instance().await? };
+        let mut calling = Calling { bench: self, prepared: &prepared, call, instance };
         if let Err((failure, is_broken)) = calling.go(case, kind, &mut trial).await? {
             trial.fail(failure, is_broken);
         }

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::limits::{CONFIG_BYTES_MAX, LAB_CALLS_MAX};
 use crate::plugin::contract::types;
 use crate::plugin::exports::nodes;
-use crate::plugin::{CallContext, CallKind, Kind, NodeType, Sender};
+use crate::plugin::{CallContext, CallKind, Instance, Kind, NodeType, Sender};
 use crate::run::{Failure, Outcome, RunId, SecretUse};
 use crate::workflow::{Json, Key, Problem, Template};
 
@@ -104,7 +104,7 @@ impl Bench {
         (call, context)
     }
 
-    pub(super) async fn run_step(&self, case: &Case, name: &str) -> Result<Trial, CaseError> {
+    pub(super) async fn run_step(&self, instance: &mut Instance, case: &Case, name: &str) -> Result<Trial, CaseError> {
         let description = &self.plugin().description;
         let Some(kind) = self.plugin().node(name) else {
             let has = description.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", ");
@@ -112,16 +112,22 @@ impl Bench {
         };
         let mut trial = Trial { r#type: format!("{}/{name}", description.name), ..Trial::default() };
         match self.prepare(case, Kind::Node, name).await? {
-            Ok(prepared) => self.follow(case, kind, &prepared, &mut trial).await?,
+            Ok(prepared) => self.follow(instance, case, kind, &prepared, &mut trial).await?,
             Err(problems) => trial.refuse(problems),
         }
         Ok(trial)
     }
 
     /// Calls the node until it is finished, or waits for what the case does not give.
-    async fn follow(&self, case: &Case, kind: &NodeType, prepared: &Prepared, trial: &mut Trial) -> Result<(), CaseError> {
+    async fn follow(
+        &self,
+        instance: &mut Instance,
+        case: &Case,
+        kind: &NodeType,
+        prepared: &Prepared,
+        trial: &mut Trial,
+    ) -> Result<(), CaseError> {
         let (mut open, mut given): (Open, VecDeque<_>) = (Open::default(), case.resume.iter().cloned().collect());
-        let mut instance = self.instance().await?;
         let (mut now_ms, mut resumed) = (prepared.now_ms, None);
         let grants = self.grants();
         let written = case.config();

@@ -26,6 +26,17 @@ pub struct Slice {
     pub items: Vec<String>,
 }
 
+impl Slice {
+    pub(super) fn of(list: &[impl ToString], offset: usize, limit: usize) -> Self {
+        let items = list.iter().skip(offset).take(limit).map(ToString::to_string).collect();
+        Self { length: Some(list.len()), items }
+    }
+
+    pub(super) fn alone(json: String) -> Self {
+        Self { length: None, items: vec![json] }
+    }
+}
+
 /// A template that would become too long when it is filled in.
 #[derive(Debug, thiserror::Error)]
 #[error("with its variables filled in the config has more than {0} bytes; pick the parts that the step needs")]
@@ -82,11 +93,10 @@ impl Template {
             return if bytes > bytes_max { Err(TooLarge(bytes_max)) } else { Ok(slice) };
         }
         let whole = self.render(scope, bytes_max)?;
-        let Value::Array(items) = whole.value() else {
-            return Ok(Slice { length: None, items: vec![whole.text().to_owned()] });
-        };
-        let some = items.iter().skip(offset).take(limit).map(Value::to_string).collect();
-        Ok(Slice { length: Some(items.len()), items: some })
+        Ok(match whole.value() {
+            Value::Array(items) => Slice::of(items, offset, limit),
+            _ => Slice::alone(whole.text().to_owned()),
+        })
     }
 
     /// Each variable, in order, with the pointer of the string it stands in.

@@ -179,18 +179,12 @@ impl Variable {
     pub(super) fn slice(&self, scope: &dyn Scope, offset: usize, limit: usize) -> Slice {
         let found = scope.get(&self.root);
         match found.as_ref().and_then(|json| select(json.value(), &self.path)) {
-            Some(Selected::One(Value::Array(items))) => {
-                let some = items.iter().skip(offset).take(limit).map(Value::to_string).collect();
-                Slice { length: Some(items.len()), items: some }
-            }
-            Some(Selected::Many(items)) => {
-                let some = items.iter().skip(offset).take(limit).map(ToString::to_string).collect();
-                Slice { length: Some(items.len()), items: some }
-            }
+            Some(Selected::One(Value::Array(items))) => Slice::of(items, offset, limit),
+            Some(Selected::Many(items)) => Slice::of(&items, offset, limit),
             _ => {
                 let mut text = String::new();
                 self.write_json(scope, &mut text);
-                Slice { length: None, items: vec![text] }
+                Slice::alone(text)
             }
         }
     }

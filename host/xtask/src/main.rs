@@ -71,7 +71,7 @@ fn host(arguments: &[&str]) -> Result<()> {
 fn bench() -> Result<()> {
     guests::build_plugins()?;
     guests::build_test_guests()?;
-    cargo(&["bench", "--workspace", "--bench", "dispatch", "--bench", "webhook", "--bench", "engine"])
+    cargo(&["bench", "--workspace", "--bench", "dispatch", "--bench", "nodes", "--bench", "webhook", "--bench", "engine"])
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {

@@ -13,6 +13,7 @@ pub(crate) fn test(filter: Option<&str>) -> Result<()> {
     guests::build_plugins()?;
     guests::build_test_guests()?;
     setup::node_modules(&root().join("tests"))?;
+    cargo(&["fetch", "--quiet", "--manifest-path", "tests/suites/Cargo.toml"])?;
     let mut arguments = vec!["test", "--workspace"];
     arguments.extend(filter);
     // What the plugins have of their own is tested as code of this machine.

@@ -46,8 +46,17 @@ impl Node for Calculation {
         NodeType::of::<Self>()
             .category("calculation")
             .result::<Value>()
-            .fails("expression-error", "the formula cannot be calculated with these values; the message says why", "/expression")
-            .fails("invalid-config", "a variable stands in quotes", "/expression")
+            .fails(
+                "expression-error",
+                "The formula cannot be read, or not be calculated with these values; the message says why.",
+                "/expression",
+            )
+            .fails(
+                "invalid-config",
+                "A variable stands in quotes, where it would stay text: take it out and join the texts.",
+                "/expression",
+            )
+            .fails("too-large", "The values are longer than a formula may have: pick what it needs first.", "/expression")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -62,7 +71,7 @@ impl Node for Calculation {
         match self.engine.dialect() {
             Some(dialect) => {
                 let expression = Expression::read(dialect, &self.expression);
-                let invalid = |message| Failure::new("invalid-config", format!("/expression: {message}"));
+                let invalid = |message| Failure::invalid_config("/expression", message);
                 Ok(Outcome::Done(expression.map_err(invalid)?.evaluate()?))
             }
             None => {

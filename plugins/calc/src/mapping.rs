@@ -45,7 +45,7 @@ impl Node for JsonMapping {
     fn node_type() -> NodeType {
         NodeType::of::<Self>().category("calculation").result::<serde_json::Map<String, Value>>().fails(
             "no-object",
-            "the source is no object (status `failed`)",
+            "The source is neither an object nor a list: status `failed`. Does it name what an earlier step gives?",
             "/source",
         )
     }
@@ -60,7 +60,7 @@ impl Node for JsonMapping {
 
     fn execute(self, _: &Call) -> Answer {
         if !self.source.is_object() && !self.source.is_array() {
-            return Err(Failure::new("no-object", "/source: this is no object").status(Status::Failed));
+            return Err(Failure::new("no-object", "/source: this is neither an object nor a list").status(Status::Failed));
         }
         let mut result = serde_json::Map::new();
         self.map(&self.variables, &mut result);

@@ -55,8 +55,8 @@ impl Node for JsonQuery {
         NodeType::of::<Self>()
             .category("calculation")
             .result::<Value>()
-            .fails("query-error", "the query cannot be read or carried out; the message says why", "/expression")
-            .fails("no-object", "`model` wants a result that is an object, or a list of objects", "/model")
+            .fails("query-error", "The query cannot be read, or not be carried out on this source; the message says why.", "/expression")
+            .fails("no-object", "The result is neither an object nor a list of objects, and only those have members for a model: change the query, or leave `model` out.", "/model")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -82,7 +82,9 @@ impl Node for JsonQuery {
             return Ok(Outcome::Done(result));
         }
         let result: Value = serde_json::from_str(&result).unwrap_or_default();
-        let no_object = || Failure::new("no-object", "/model: the result is neither an object nor a list of objects");
+        let no_object = || {
+            Failure::new("no-object", "/model: the result is neither an object nor a list of objects, which alone have members")
+        };
         match &result {
             Value::Array(items) => {
                 let items: Option<Vec<Value>> = items.iter().map(|item| reshape(item, &self.model)).collect();

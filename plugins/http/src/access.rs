@@ -147,9 +147,8 @@ pub(crate) fn admit_address(allowed: &[String], remote_address: &str) -> Admitte
     }
     let address: Option<IpAddr> = remote_address.parse().ok();
     for (nth, network) in allowed.iter().enumerate() {
-        let network = network_of(network).ok_or_else(|| {
-            Failure::new("invalid-config", format!("/allow_from/{nth}: `{network}` is neither an address nor a network"))
-        })?;
+        let network =
+            network_of(network).ok_or_else(|| Failure::invalid_config(&format!("/allow_from/{nth}"), no_network(network)))?;
         if address.is_some_and(|address| network.contains(&address.to_canonical())) {
             return Ok(Ok(()));
         }
@@ -162,15 +161,16 @@ fn network_of(text: &str) -> Option<IpNet> {
     text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
+fn no_network(text: &str) -> String {
+    format!("`{text}` is neither an address nor a network: write `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`")
+}
+
 /// What is wrong with `allow_from` of a config as written.
 pub(crate) fn check_addresses(config: &Value) -> Vec<Problem> {
     let allowed = config["allow_from"].as_array().into_iter().flatten().enumerate();
     let texts = allowed.filter_map(|(nth, network)| Some((nth, network.as_str()?)));
     let wrong = texts.filter(|(_, text)| !text.contains("{{") && network_of(text).is_none());
-    let say = |(nth, text)| {
-        let message = format!("`{text}` is neither an address nor a network: write `192.0.2.7`, `10.0.0.0/8` or `2001:db8::/32`");
-        Problem::new(&format!("/allow_from/{nth}"), message)
-    };
+    let say = |(nth, text)| Problem::new(&format!("/allow_from/{nth}"), no_network(text));
     wrong.map(say).collect()
 }
 

@@ -35,18 +35,24 @@ impl Default for Fields {
 impl Fields {
     /// The pairs, in order. `pointer` is where they stand in the config.
     pub(crate) fn pairs(&self, pointer: &str) -> Result<Vec<Pair>, Failure> {
-        let given: Vec<(&str, &Value)> = match self {
-            Self::Map(members) => members.iter().map(|(name, value)| (name.as_str(), value)).collect(),
-            Self::List(fields) => fields.iter().map(|field| (field.name.as_str(), &field.value)).collect(),
+        let given: Vec<(&str, &Value, String)> = match self {
+            Self::Map(members) => {
+                let place = |name: &str| format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+                members.iter().map(|(name, value)| (name.as_str(), value, place(name))).collect()
+            }
+            Self::List(fields) => {
+                let place = |nth| format!("{pointer}/{nth}/value");
+                fields.iter().enumerate().map(|(nth, field)| (field.name.as_str(), &field.value, place(nth))).collect()
+            }
         };
         let mut pairs = Vec::with_capacity(given.len());
-        for (name, value) in given {
+        for (name, value, place) in given {
             let values = match value {
                 Value::Array(values) => &values[..],
                 value => std::slice::from_ref(value),
             };
             for value in values.iter().filter(|value| !value.is_null()) {
-                pairs.push(Pair::new(name, &scalar(value, &format!("{pointer}/{name}"))?));
+                pairs.push(Pair::new(name, &scalar(value, &place)?));
             }
         }
         Ok(pairs)
@@ -66,16 +72,14 @@ pub(crate) fn scalar(value: &Value, pointer: &str) -> Result<String, Failure> {
         Value::String(text) => Ok(text.clone()),
         Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
         Value::Null => Ok(String::new()),
-        Value::Array(_) | Value::Object(_) => {
-            Err(Failure::new("invalid-config", format!("{pointer}: a text, a number or a boolean is wanted here")))
-        }
+        Value::Array(_) | Value::Object(_) => Err(Failure::invalid_config(pointer, "give a text, a number or a boolean")),
     }
 }
 
 /// Makes a response. A text is sent as it is, anything else as JSON; `null` is no body.
 pub(crate) fn http_response(status: u16, headers: &Fields, body: &Value) -> Result<HttpResponse, Failure> {
     if !(200..=599).contains(&status) {
-        return Err(Failure::new("invalid-config", format!("/status: {status} is no status of a response: use 200 to 599")));
+        return Err(Failure::invalid_config("/status", format!("{status} is no status of a response: give 200 to 599")));
     }
     let mut response = HttpResponse { headers: headers.headers()?, ..HttpResponse::empty(status) };
     let media_type = match body {
@@ -98,5 +102,5 @@ pub(crate) fn http_response(status: u16, headers: &Fields, body: &Value) -> Resu
 /// The bytes of a text in Base64.
 pub(crate) fn base64_bytes(text: &Value, pointer: &str) -> Result<Vec<u8>, Failure> {
     let bytes = text.as_str().and_then(|text| STANDARD.decode(text).ok());
-    bytes.ok_or_else(|| Failure::new("invalid-config", format!("{pointer}: a text in Base64 is wanted here")))
+    bytes.ok_or_else(|| Failure::invalid_config(pointer, "give a text in Base64"))
 }

@@ -85,11 +85,12 @@ fn multipart(parts: &[Part], key: &str) -> Result<(String, Vec<u8>), Failure> {
     let hash = contents.iter().fold(Sha256::new().chain_update(key), Sha256::chain_update).finalize();
     let boundary = format!("weft-{}", hex::encode(&hash[..16]));
     let mut body = Vec::new();
-    for (part, content) in parts.iter().zip(&contents) {
+    for (nth, (part, content)) in parts.iter().zip(&contents).enumerate() {
         let mut head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"", escaped(&part.name));
         if let Some(file) = &part.file {
             if file.media_type.chars().any(char::is_control) {
-                return Err(Failure::new("invalid-config", "/body/multipart: a media type holds a control character"));
+                let place = format!("/body/multipart/{nth}/file/media_type");
+                return Err(Failure::invalid_config(&place, "give a media type without control characters"));
             }
             head.push_str(&format!("; filename=\"{}\"\r\nContent-Type: {}", escaped(&file.name), file.media_type));
         }

@@ -103,17 +103,17 @@ impl Node for Request {
             .category("http")
             .result::<Reply>()
             .waits(&["request"])
-            .fails("http-status", "The server answered with another status than 2xx. Its answer is in the step's output.", "/url")
-            .fails("timed-out", "No response came in time; the step's status is `aborted`.", "/timeout_ms")
-            .fails("dns", "The server's name could not be resolved.", "/url")
-            .fails("refused", "The server takes no connections.", "/url")
-            .fails("tls", "The server's certificate is not one that is trusted, or the connection could not be secured.", "/url")
-            .fails("unavailable", "The connection broke off.", "/url")
-            .fails("denied", "No grant, secret or connection lets the request go there, or the address is private.", "/url")
-            .fails("not-found", "There is no such connection, or a secret is gone.", "/connection")
-            .fails("invalid", "The URL or a header field is not one.", "/url")
-            .fails("too-large", "The response is longer than the limit.", "/response_bytes_max")
-            .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
+            .fails("http-status", "The server answered with another status than 2xx: its answer is in the step's output. The step's `retry` tries again when it is busy (429, 502, 503, 504).", "/url")
+            .fails("timed-out", "No response came in time: status `aborted`. A longer `timeout_ms` or the step's `retry` may help.", "/timeout_ms")
+            .fails("dns", "The server's name could not be resolved: is it right?", "/url")
+            .fails("refused", "The server takes no connections: does it run, and is the port right?", "/url")
+            .fails("tls", "The server's certificate is not one that is trusted, or the connection could not be secured; the message says why.", "/url")
+            .fails("unavailable", "The connection broke off: the step's `retry` tries again.", "/url")
+            .fails("denied", "No grant lets the request go there (`weft plugin grant weft/http --http HOST`), a secret or the connection may not be used there, or the address is private; the message says which.", "/url")
+            .fails("not-found", "There is no connection of this name (`weft connection set`), or a secret that the config names is gone (`weft secret set`); the message says which.", "/connection")
+            .fails("invalid", "The URL is none, or a header field is none; the message says which.", "/url")
+            .fails("too-large", "The response is longer than `response_bytes_max`, or than the host's limit: ask for less.", "/response_bytes_max")
+            .fails("invalid-config", "A variable gave what cannot be used; the message names the place.", "")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -143,13 +143,14 @@ impl Node for Request {
 
     fn resume(self, call: &Call, _: State, event: Event) -> Answer {
         let Event::Responded(Responded { response, .. }) = event else {
-            return Err(Failure::new("unexpected-event", "a request waits for its response only"));
+            return Err(Failure::new("unexpected-event", "a request waits for its response only: please report it"));
         };
         let failure = match response {
             Err(fault) => failed(fault),
             Ok(response) => {
                 if let Some(max) = self.response_bytes_max.filter(|max| response.body.len() > *max as usize) {
-                    let message = format!("the response has {} bytes; at most {max} are taken", response.body.len());
+                    let message =
+                        format!("the response has {} bytes; at most {max} are taken (`response_bytes_max`)", response.body.len());
                     Failure::new("too-large", message).status(Status::Failed)
                 } else if (200..300).contains(&response.status_code) {
                     return self.result(&response);

@@ -34,9 +34,9 @@ impl Node for Response {
     fn node_type() -> NodeType {
         NodeType::of::<Self>()
             .category("http")
-            .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
-            .fails("invalid", "A header field cannot be sent, such as one with a line break.", "/headers")
-            .fails("too-large", "The response is longer than the host's limit.", "/body")
+            .fails("invalid-config", "A variable gave what cannot be used; the message names the place.", "")
+            .fails("invalid", "A header field cannot be sent, such as one with a line break; the message says which.", "/headers")
+            .fails("too-large", "The response is longer than the host's limit: answer with less, or in pages.", "/body")
     }
 
     fn execute(self, _: &Call) -> Answer {

@@ -17,7 +17,7 @@ impl Node for ResponseMessage {
     fn node_type() -> NodeType {
         NodeType::of::<Self>().category("http").result::<String>().fails(
             "too-large",
-            "The message, or the number of messages, is beyond the host's limit.",
+            "The message is too long, or there are too many; the message of the failure says how long and how many there may be.",
             "/message",
         )
     }

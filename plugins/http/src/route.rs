@@ -46,13 +46,14 @@ pub(crate) fn subscriptions(methods: &[Method], path: Option<String>, body_bytes
 
 /// What is said of every such trigger. `authentication` is the place in the config that says who is let in (JSON Pointer).
 pub(crate) fn described(described: TriggerType, authentication: &str) -> TriggerType {
-    let no_base64 = "The secret of a `standard-webhooks` signature is not Base64.";
+    let no_base64 = "The secret of a `standard-webhooks` signature is not Base64: set it as the sender shows it, `whsec_…`.";
+    let denied = "The plugin may not use a secret that the config names (`weft plugin grant`), or what is given is none: write `{{$secrets.NAME}}`.";
     described
         .category("http")
         .context::<Context>()
-        .fails("unexpected-event", "The host told it of something that is no HTTP request.", "")
-        .fails("invalid-config", "A template gave what cannot be used; the message names the place.", "")
-        .fails("denied", "The plugin may not use a secret that the config names.", authentication)
-        .fails("not-found", "A secret that the config names is not there (any more).", authentication)
+        .fails("unexpected-event", "The host told it of something that is no HTTP request: please report it.", "")
+        .fails("invalid-config", "A variable gave what cannot be used; the message names the place.", "")
+        .fails("denied", denied, authentication)
+        .fails("not-found", "A secret that the config names is not there (any more): `weft secret set`.", authentication)
         .fails("invalid", no_base64, &format!("{authentication}/signature/secret"))
 }

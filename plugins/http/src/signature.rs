@@ -175,7 +175,8 @@ impl Signature {
             Scheme::StandardWebhooks => standard(request),
             Scheme::Generic => {
                 let generic = self.generic.as_ref();
-                generic.ok_or_else(|| Failure::new("invalid-config", "/generic: the scheme `generic` wants this"))?.claim(request)
+                let missing = "the signature's scheme is `generic`: say in `generic` which header it stands in";
+                generic.ok_or_else(|| Failure::invalid_config("", missing))?.claim(request)
             }
         })
     }

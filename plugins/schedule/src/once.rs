@@ -49,8 +49,12 @@ impl Trigger for Once {
         TriggerType::of::<Self>(Mode::Asynchronous, &["timer"])
             .category("time")
             .context::<Context>()
-            .fails("invalid-config", "a time or a time zone that a template gave cannot be used; its message names the place", "")
-            .fails("unexpected-event", "the host delivered something else than the trigger's timer", "")
+            .fails(
+                "invalid-config",
+                "A variable gave a time or a time zone that cannot be used; the message names the place.",
+                "",
+            )
+            .fails("unexpected-event", "The host told it of something else than its timer: please report it.", "")
     }
 
     fn check(config: &Value) -> Vec<Problem> {

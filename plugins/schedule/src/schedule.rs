@@ -114,10 +114,10 @@ impl Trigger for Schedule {
             .context::<Context>()
             .fails(
                 "invalid-config",
-                "a cron expression, a time or a time zone that a template gave cannot be used; its message names the place",
+                "A variable gave a cron expression, a time or a time zone that cannot be used; the message names the place.",
                 "",
             )
-            .fails("unexpected-event", "the host delivered something else than the schedule's timer", "")
+            .fails("unexpected-event", "The host told it of something else than its timer: please report it.", "")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -248,5 +248,5 @@ pub(crate) fn now(call: &TriggerCall) -> i64 {
 }
 
 pub(crate) fn invalid(pointer: &str, message: &str) -> Failure {
-    Failure::new("invalid-config", format!("{pointer}: {message}"))
+    Failure::invalid_config(pointer, message)
 }

@@ -53,13 +53,21 @@ impl Node for Javascript {
         NodeType::of::<Self>()
             .category("calculation")
             .result::<Value>()
-            .fails("script-error", "the script threw something; the message says what and where", "/content")
-            .fails("script-syntax", "the script cannot be read; the message says where", "/content")
-            .fails("script-timeout", "the script took longer than `timeout_ms`", "/timeout_ms")
-            .fails("script-memory", "the script used up its memory (128 MiB, or less if the plugin's limit is lower)", "/content")
-            .fails("script-stack", "the script called too deep", "/content")
-            .fails("script-pending", "the script waits for a promise that nothing settles", "/content")
-            .fails("invalid-config", "an argument has a name that cannot be a variable", "/arguments")
+            .fails("script-error", "The script threw something; the message says what and where.", "/content")
+            .fails("script-syntax", "What the script evaluates is no JavaScript; the message says where.", "/content")
+            .fails("script-timeout", "The script took longer than `timeout_ms`: raise it, or do less in one step.", "/timeout_ms")
+            .fails(
+                "script-memory",
+                "The script used up its memory (128 MiB, or less if the plugin's limit is lower): hold less at one time.",
+                "/content",
+            )
+            .fails("script-stack", "The script called too deep: does it call itself for ever?", "/content")
+            .fails(
+                "script-pending",
+                "The script waits for a promise that nothing settles: there are no timers and no network here.",
+                "/content",
+            )
+            .fails("invalid-config", "An argument has a name that cannot be a variable; the message says which.", "/arguments")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -87,7 +95,7 @@ impl Node for Javascript {
     fn execute(self, _: &Call) -> Answer {
         for (index, argument) in self.arguments.iter().enumerate() {
             if let Some(wrong) = wrong_with(&argument.name) {
-                return Err(Failure::new("invalid-config", format!("/arguments/{index}/name: {wrong}")));
+                return Err(Failure::invalid_config(&format!("/arguments/{index}/name"), wrong));
             }
         }
         let engine = Engine::get();

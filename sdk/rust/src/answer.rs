@@ -1,5 +1,7 @@
 //! Failures, problems and JSON.
 
+use std::fmt::Display;
+
 use serde::Serialize;
 
 use crate::bindings::weft::plugin::types;
@@ -13,6 +15,13 @@ impl Failure {
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         let (code, message) = (code.into(), message.into());
         Self { status: Status::Error, code, message, transient: false, retry_after_ms: None, output: None }
+    }
+
+    /// A value that a variable gave and that cannot be used, at a place of the config (JSON Pointer): code `invalid-config`. `what` says what is wanted
+    /// in its place.
+    pub fn invalid_config(pointer: &str, what: impl Display) -> Self {
+        let message = if pointer.is_empty() { what.to_string() } else { format!("{pointer}: {what}") };
+        Self::new("invalid-config", message)
     }
 
     /// The same with another status: `failed` where a configured expectation was not met.

@@ -26,6 +26,7 @@ mod schema;
 mod trigger;
 
 pub mod capability;
+pub mod config;
 pub mod prelude;
 pub mod time;
 

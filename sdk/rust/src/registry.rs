@@ -2,15 +2,14 @@
 
 use std::marker::PhantomData;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::answer::Problem;
 use crate::bindings::exports::weft::plugin::{info, nodes, triggers};
 use crate::bindings::weft::plugin::types::{Failure, Status};
 use crate::node::{Answer, Call, Event, Node, NodeType, State};
-use crate::schema;
 use crate::trigger::{FinishedRun, Reaction, Settlement, Subscription, Trigger, TriggerCall, TriggerEvent, TriggerType};
+use crate::{config, schema};
 
 /// What `plugin!` says of a component.
 pub trait Plugin {
@@ -48,8 +47,8 @@ impl NodeEntry {
             name: N::NAME,
             describe: N::node_type,
             check: N::check,
-            execute: |call| read::<N>(&call.config)?.execute(call),
-            resume: |call, state, event| read::<N>(&call.config)?.resume(call, state, event),
+            execute: |call| config::read::<N>(&call.config, "")?.execute(call),
+            resume: |call, state, event| config::read::<N>(&call.config, "")?.resume(call, state, event),
         }
     }
 }
@@ -72,16 +71,12 @@ impl TriggerEntry {
             name: T::NAME,
             describe: T::trigger_type,
             check: T::check,
-            subscribe: |call| read::<T>(&call.config)?.subscribe(call),
-            unsubscribe: |call| read::<T>(&call.config)?.unsubscribe(call),
-            fire: |call, event| read::<T>(&call.config)?.fire(call, event),
-            settle: |call, run| read::<T>(&call.config)?.settle(call, run),
+            subscribe: |call| config::read::<T>(&call.config, "")?.subscribe(call),
+            unsubscribe: |call| config::read::<T>(&call.config, "")?.unsubscribe(call),
+            fire: |call, event| config::read::<T>(&call.config, "")?.fire(call, event),
+            settle: |call, run| config::read::<T>(&call.config, "")?.settle(call, run),
         }
     }
-}
-
-fn read<T: DeserializeOwned>(config: &str) -> Result<T, Failure> {
-    serde_json::from_str(config).map_err(|error| Failure::new("invalid-config", format!("the config does not fit: {error}")))
 }
 
 /// Carries out the exports of the contract for a plugin.

@@ -11,46 +11,57 @@ use crate::lab::Bench;
 use crate::plugin::{Description, FailureKind, Mode, NodeType, TriggerType};
 
 /// Prints the page; with `--json` what the component says.
-pub(super) async fn docs(file: &Path, json: bool) -> Result<(), Failure> {
+pub(super) async fn docs(file: &Path, brief: bool, json: bool) -> Result<(), Failure> {
     let bench = Bench::load(read(file)?).await.map_err(|error| Failure::Refused(error.to_string()))?;
     let description = &bench.plugin().description;
     if json {
         print::json(&serde_json::to_value(description).unwrap_or_default());
     } else {
-        print!("{}", page(description));
+        print!("{}", page(description, brief));
     }
     Ok(())
 }
 
-fn page(plugin: &Description) -> String {
+fn page(plugin: &Description, brief: bool) -> String {
     let mut out = format!("# {}: {}\n\n{}\n", plugin.name, plugin.title, sentence(&plugin.summary));
     for trigger in &plugin.triggers {
-        of_trigger(trigger, &mut out);
+        of_trigger(trigger, brief, &mut out);
     }
     for node in &plugin.nodes {
-        of_node(node, &mut out);
+        of_node(node, brief, &mut out);
     }
     out.push_str("\nFailures that any type may have besides its own: those of the host (`timed-out`, `trapped`, `bad-answer`, …), of the\n");
-    out.push_str("capabilities that it calls (`denied`, `over-limit`, …), and `invalid-config`: a variable gave a value that the step cannot use.\n");
+    out.push_str("capabilities that it calls (`denied`, `over-limit`, …), `too-large`: with its variables filled in the config is too long, and\n");
+    out.push_str("`invalid-config`: a variable gave what does not fit; the message begins with the place in the config, as `/fields/total: …`.\n");
     out
 }
 
-fn of_trigger(trigger: &TriggerType, out: &mut String) {
+fn of_trigger(trigger: &TriggerType, brief: bool, out: &mut String) {
     let mode = match trigger.mode {
         Mode::Synchronous => "Whoever causes an event waits for the run.",
         Mode::Asynchronous => "Nobody waits for its runs.",
         Mode::ByConfig => "Whether somebody waits for the run is said by `mode`.",
     };
     let _ = write!(out, "\n## Trigger `{}`\n\n{} {mode}\n", trigger.name, sentence(&trigger.summary));
-    fields("Config", &trigger.config_schema, out);
-    if let Some(schema) = &trigger.context_schema {
-        fields("`$context`", schema, out);
+    if !brief {
+        fields("Config", &trigger.config_schema, out);
+        if let Some(schema) = &trigger.context_schema {
+            fields("`$context`", schema, out);
+        }
     }
     failures(&trigger.failures, out);
 }
 
-fn of_node(node: &NodeType, out: &mut String) {
+fn of_node(node: &NodeType, brief: bool, out: &mut String) {
     let _ = write!(out, "\n## Node `{}`\n\n{}\n", node.name, sentence(&node.summary));
+    if !brief {
+        shapes(node, out);
+    }
+    failures(&node.failures, out);
+}
+
+/// What goes into a step and comes out of it.
+fn shapes(node: &NodeType, out: &mut String) {
     fields("Config", &node.config_schema, out);
     if let Some(schema) = &node.result_schema {
         match schema.get("properties") {
@@ -72,7 +83,6 @@ fn of_node(node: &NodeType, out: &mut String) {
     if !node.waits.is_empty() {
         let _ = write!(out, "\nIt may wait for: {}.\n", node.waits.join(", "));
     }
-    failures(&node.failures, out);
 }
 
 fn failures(failures: &[FailureKind], out: &mut String) {

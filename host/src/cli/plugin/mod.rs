@@ -94,6 +94,9 @@ pub(super) enum Plugin {
     Docs {
         /// A component: a `.wasm` file.
         file: PathBuf,
+        /// Only what each type is for and how it can fail.
+        #[arg(long)]
+        brief: bool,
     },
     /// List installed plugins, and files of the watched folder that were refused.
     List,
@@ -187,7 +190,7 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
         Plugin::Watch(watch) => watch::watch(watch, client).await?,
         Plugin::Test(test) => bench::test(*test, client.json).await?,
         Plugin::Check(check) => bench::conformance(check, client.json).await?,
-        Plugin::Docs { file } => docs::docs(&file, client.json).await?,
+        Plugin::Docs { file, brief } => docs::docs(&file, brief, client.json).await?,
         Plugin::Approve { name, which } => {
             check_name(&name)?;
             let approved = client.post(&format!("/plugins/{name}/approve"), &json!({ "version": which })).await?;

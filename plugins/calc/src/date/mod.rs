@@ -105,11 +105,27 @@ impl Node for DateCalculation {
         NodeType::of::<Self>()
             .category("calculation")
             .result::<Value>()
-            .fails("invalid-date", "the input, or a date in an argument, is no date", "/input")
-            .fails("invalid-type", "a function got a number that wants a date, or the other way round", "/steps")
-            .fails("invalid-timezone", "there is no time zone of that name", "/timezone")
-            .fails("invalid-number", "a number is not one that the function can use", "/steps")
-            .fails("out-of-range", "a date is before the year -9999 or after 9999", "/steps")
+            .fails(
+                "invalid-date",
+                "The input, or a date in an argument, is no date; the message says what dates look like.",
+                "/input",
+            )
+            .fails(
+                "invalid-type",
+                "A function wants a date and got a number, or the other way round: see what the function before it gives.",
+                "/steps",
+            )
+            .fails(
+                "invalid-timezone",
+                "There is no time zone of that name: give one of the IANA database, such as `Europe/Berlin`.",
+                "/timezone",
+            )
+            .fails(
+                "invalid-number",
+                "The input is no number, or a function cannot use the number; the message names the place.",
+                "/steps",
+            )
+            .fails("out-of-range", "A date comes before the year -9999 or after 9999: is the unit right?", "/steps")
     }
 
     fn check(config: &Value) -> Vec<Problem> {

@@ -7,6 +7,7 @@ mod compare;
 mod group;
 
 use weft_sdk::capability::variables;
+use weft_sdk::config;
 use weft_sdk::prelude::serde_json::Map;
 use weft_sdk::prelude::*;
 
@@ -40,11 +41,15 @@ enum Engine {
     Basic,
 }
 
+/// How every type fails that has a condition.
+pub(crate) const UNUSABLE: &str =
+    "A variable gave what no condition can be made of, such as an operator that there is not; the message names the place.";
+
 impl Condition {
     /// Reads a condition that was kept raw. `own_scope` is what `$scopes.<this step>` gives in it.
     pub(crate) fn read(raw: &Map<String, Value>, own_scope: &Value) -> Result<Self, Failure> {
         let filled = variables::resolve(&json!(raw).to_string(), Some(&own_scope.to_string()))?;
-        serde_json::from_str(&filled).map_err(|error| Failure::new("invalid-config", format!("/condition: {error}")))
+        config::read(&filled, "/condition")
     }
 
     /// Whether it holds.

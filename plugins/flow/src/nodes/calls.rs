@@ -3,7 +3,7 @@
 use weft_sdk::capability::workflows;
 use weft_sdk::prelude::*;
 
-use super::{invalid, is_key, unexpected};
+use super::{KEY, is_key, unexpected};
 
 /// Runs another workflow and waits for its end. The result is what that run gave as its output, null if it gave none; if it fails, so does
 /// the step, with the same status.
@@ -90,7 +90,7 @@ impl Node for CallJob {
             .result::<Started>()
             .fails("not-found", NOT_FOUND, "/workflow")
             .fails("stack-limit", STACK_LIMIT, "/workflow")
-            .fails("too-large", "The context is longer than one may be.", "/context")
+            .fails("too-large", "The context is longer than one may be: hand on less, or where it is found.", "/context")
     }
 
     fn execute(self, _: &Call) -> Answer {
@@ -98,27 +98,30 @@ impl Node for CallJob {
     }
 }
 
-const NOT_FOUND: &str = "There is no published workflow of this key.";
-const STACK_LIMIT: &str =
-    "The workflow stands too often in the chain of runs that started each other: see its option `stack_limit`.";
+const NOT_FOUND: &str = "There is no workflow of this key that is published: publish it, or mend the key.";
+const STACK_LIMIT: &str = "The workflow stands too often in the chain of runs that started each other: they may go in circles. Its option `stack_limit` allows more.";
 
 fn wait_for_child(workflow: &str, context: Value) -> Answer {
     if !is_key(workflow) {
-        return Err(invalid("/workflow", "this is no key of a workflow"));
+        return Err(Failure::invalid_config("/workflow", format!("`{workflow}` is no key of a workflow: {KEY}")));
     }
     Pending::with(Value::Null)?.wait_child("child", workflow, context)?.answer()
 }
 
 fn waits_for_child(described: NodeType) -> NodeType {
-    let not_synchronous = "Somebody waits for this run, and the workflow that is called is not synchronous.";
+    let not_synchronous = "Somebody waits for this run, and the workflow that is called is not synchronous: make it so, or call it from a run that nobody waits for.";
     described
         .category("flow")
         .waits(&["child"])
         .fails("not-found", NOT_FOUND, "/workflow")
         .fails("stack-limit", STACK_LIMIT, "/workflow")
         .fails("not-synchronous", not_synchronous, "/workflow")
-        .fails("not-started", "The trigger of the workflow refuses what it is given; the message says why.", "/workflow")
-        .fails("invalid-config", "A variable gave no key of a workflow.", "/workflow")
+        .fails(
+            "not-started",
+            "The trigger of the workflow that is called refuses what it is given; the message says why.",
+            "/workflow",
+        )
+        .fails("invalid-config", "A variable gave what is no key of a workflow.", "/workflow")
 }
 
 /// What came of the run that was called; any failure of its own is handed on.

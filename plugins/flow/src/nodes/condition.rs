@@ -38,10 +38,10 @@ impl Node for Decide {
             .branch("no", "No")
             .fails(
                 "condition-false",
-                "The condition does not hold, in the mode `reject`. Status `failed`, result `false`.",
+                "The condition does not hold: status `failed`, result `false`. The mode `branch` goes on in the branch `no` instead.",
                 "/mode",
             )
-            .fails("invalid-config", "A variable gave something that no condition can be made of.", "")
+            .fails("invalid-config", crate::condition::UNUSABLE, "")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -51,7 +51,9 @@ impl Node for Decide {
     fn execute(self, _: &Call) -> Answer {
         let holds = self.condition.holds();
         if !holds && self.mode == Mode::Reject {
-            return Err(Failure::new("condition-false", "the condition does not hold").status(Status::Failed).output(&false));
+            return Err(Failure::new("condition-false", "the condition does not hold, and its mode is `reject`")
+                .status(Status::Failed)
+                .output(&false));
         }
         let branch = if holds { "yes" } else { "no" };
         Pending::with(holds)?.start(branch, branch, Value::Null)?.answer()

@@ -3,7 +3,7 @@
 use weft_sdk::prelude::*;
 use weft_sdk::time;
 
-use super::{invalid, unexpected};
+use super::unexpected;
 
 /// Waits for a while, or until a time, and then goes on or fails. Restarts of the host do not matter to it; a time that is past by then is
 /// not waited for.
@@ -82,11 +82,11 @@ impl Node for Delay {
             .category("flow")
             .result::<u64>()
             .waits(&["timer"])
-            .fails("delay-ended", "The time has come, and the step is to fail then. Status `failed`.", "/end")
+            .fails("delay-ended", "The time has come, and `end` is `fail`: status `failed`.", "/end")
             .fails(
                 "invalid-config",
-                "A variable gave no number of 0 or more, no time, or one more than ten years away.",
-                "/duration",
+                "A variable gave no number of 0 or more, no time, or one that is more than ten years away; the message names the place.",
+                "",
             )
     }
 
@@ -113,7 +113,7 @@ impl Node for Delay {
         match self.end {
             End::Continue => done(delay_ms),
             End::Fail => {
-                let failure = Failure::new("delay-ended", "the time has come, and this step is to fail then");
+                let failure = Failure::new("delay-ended", "the time has come, and `end` is `fail`");
                 Err(failure.status(Status::Failed).output(&delay_ms))
             }
         }
@@ -125,10 +125,10 @@ impl Delay {
         let (delay_ms, at) = match (&self.until, &self.duration) {
             (Some(until), _) => (time_ms(until)? - now_ms as f64, "/until"),
             (None, Some(duration)) => (number(duration)? * self.unit.milliseconds(), "/duration"),
-            (None, None) => return Err(invalid("", "there is neither `duration` nor `until`")),
+            (None, None) => return Err(Failure::invalid_config("", "give `duration` with a `unit`, or `until`")),
         };
         if delay_ms > LONGEST_MS {
-            return Err(invalid(at, "this is more than ten years away"));
+            return Err(Failure::invalid_config(at, "this is more than ten years away: is the unit right?"));
         }
         // A time that is past is waited for no longer: it becomes 0.
         Ok(delay_ms.round() as u64)
@@ -142,7 +142,9 @@ fn number(value: &Value) -> Result<f64, Failure> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     };
-    number.filter(|number| *number >= 0.0).ok_or_else(|| invalid("/duration", &format!("{value} is no number of 0 or more")))
+    number
+        .filter(|number| *number >= 0.0)
+        .ok_or_else(|| Failure::invalid_config("/duration", format!("{value} is no duration: give a number of 0 or more")))
 }
 
 /// A time in milliseconds since 1970.
@@ -152,7 +154,12 @@ fn time_ms(value: &Value) -> Result<f64, Failure> {
         Value::String(text) => time::milliseconds(text).map(|ms| ms as f64),
         _ => None,
     };
-    time.ok_or_else(|| invalid("/until", &format!("{value} is no time as RFC 3339 writes it, and no number of milliseconds")))
+    time.ok_or_else(|| {
+        Failure::invalid_config(
+            "/until",
+            format!("{value} is no time: give RFC 3339 (`2026-11-25T08:00:00Z`), or milliseconds since 1970"),
+        )
+    })
 }
 
 #[cfg(test)]

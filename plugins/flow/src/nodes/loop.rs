@@ -4,7 +4,7 @@ use weft_sdk::capability::{progress, variables};
 use weft_sdk::prelude::serde_json::Map;
 use weft_sdk::prelude::*;
 
-use super::{invalid, unexpected};
+use super::unexpected;
 use crate::condition::Condition;
 
 /// Carries out its branch for each item of a list, for each character of a text, or so many times, one round after the other.
@@ -121,12 +121,13 @@ impl Node for Loop {
             .category("flow")
             .result::<Looped>()
             .branch_with_scope::<Round>("do", "Each round")
-            .fails("loop-limit", "There are more rounds than `limit` allows. The result says `exceeded`.", "/limit")
+            .fails("loop-limit", "There are more rounds than `limit` allows: raise it, or go through less. The result says `exceeded`.", "/limit")
             .fails(
                 "invalid-config",
-                "The target is a negative number, or a variable gave a limit, or something that no condition can be made of, that cannot be used.",
+                "The target is a negative number, or a variable gave a limit or a condition that cannot be used; the message names the place.",
                 "",
             )
+            .fails("too-large", "An item, or what the condition looks at, is longer than a value may be: pick the parts that are needed.", "/target")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -161,12 +162,15 @@ impl Loop {
     /// Begins the first round, from this one on, that is to be carried out.
     fn go_on(self, from: u32) -> Answer {
         if !(1..=LIMIT_MAX).contains(&self.limit) {
-            return Err(invalid("/limit", &format!("{} is not between 1 and {LIMIT_MAX}", self.limit)));
+            return Err(Failure::invalid_config("/limit", format!("{} is no limit: give 1 to {LIMIT_MAX}", self.limit)));
         }
         let mut index = from;
         while let Some(round) = self.round(index)? {
             if index >= self.limit {
-                let message = format!("after {} rounds there are still more, and `limit` allows no more", self.limit);
+                let message = format!(
+                    "after {} rounds there are still more, and `limit` allows no more: raise it, or go through less",
+                    self.limit
+                );
                 return Err(Failure::new("loop-limit", message).output(&Looped {
                     looped: index,
                     done: false,
@@ -230,7 +234,7 @@ impl Looped {
 fn rounds(number: &serde_json::Number) -> Result<u32, Failure> {
     let count = number.as_f64().unwrap_or(f64::NAN);
     if count.is_nan() || count < 0.0 {
-        return Err(invalid("/target", &format!("{number} is no number of rounds: it is 0 or more")));
+        return Err(Failure::invalid_config("/target", format!("{number} is no number of rounds: give 0 or more")));
     }
     // Beyond the range of the type it becomes the largest number, which no limit allows.
     Ok(count.floor() as u32)

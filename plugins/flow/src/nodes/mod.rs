@@ -28,13 +28,11 @@ use weft_sdk::prelude::*;
 
 /// A step hears of something that it does not wait for: the host's mistake, not the author's.
 fn unexpected(what: &str) -> Answer {
-    Err(Failure::new("unexpected-event", format!("this step waits for {what} only")))
+    Err(Failure::new("unexpected-event", format!("the host told this step of something else than {what}: please report it")))
 }
 
-/// A variable gave what the step cannot use, at this place of its config.
-fn invalid(pointer: &str, what: &str) -> Failure {
-    Failure::new("invalid-config", format!("{pointer}: {what}"))
-}
+/// What [`is_key`] wants, for messages.
+pub(crate) const KEY: &str = "1 to 64 lower-case letters, digits, `-` and `_`, a letter first";
 
 /// Whether a text is the key of a workflow or the name of a queue.
 pub(crate) fn is_key(text: &str) -> bool {

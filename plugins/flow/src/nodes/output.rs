@@ -16,7 +16,11 @@ impl Node for Output {
     const NAME: &str = "output";
 
     fn node_type() -> NodeType {
-        NodeType::of::<Self>().category("flow")
+        NodeType::of::<Self>().category("flow").fails(
+            "too-large",
+            "The output is longer than one may be: give less, or where it is found.",
+            "/value",
+        )
     }
 
     fn execute(self, _: &Call) -> Answer {

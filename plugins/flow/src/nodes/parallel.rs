@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use weft_sdk::capability::progress;
 use weft_sdk::prelude::*;
 
-use super::{invalid, unexpected};
+use super::unexpected;
 use crate::branches;
 
 /// Carries out its branches side by side, and goes on when they have decided it.
@@ -55,13 +55,13 @@ impl Node for Parallel {
     const NAME: &str = "parallel";
 
     fn node_type() -> NodeType {
-        let all_failed = "No branch succeeded, in the mode `any`. Status `failed`; the result is the list of statuses.";
+        let all_failed = "No branch succeeded, in the mode `any`: status `failed`, and the result is the list of statuses. The branches say why.";
         NodeType::of::<Self>()
             .category("flow")
             .result::<Statuses>()
             .branches_from("/branches")
             .fails("all-failed", all_failed, "/mode")
-            .fails("invalid-config", "There are not two or more branches, each with a key of its own.", "/branches")
+            .fails("invalid-config", "There are not two branches or more, each with a key of its own.", "/branches")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -71,7 +71,7 @@ impl Node for Parallel {
     fn execute(self, _: &Call) -> Answer {
         let keys: HashSet<&str> = self.branches.iter().map(|branch| branch.key.as_str()).collect();
         if keys.len() < self.branches.len() || keys.len() < 2 {
-            return Err(invalid("/branches", "these are not two or more branches, each with a key of its own"));
+            return Err(Failure::invalid_config("/branches", "give two branches or more, each with a key of its own"));
         }
         let statuses: Statuses = vec![None; self.branches.len()];
         let pending = Pending::with(statuses)?;
@@ -92,7 +92,7 @@ impl Node for Parallel {
             (Mode::Any | Mode::Race, Ok(_)) => done(statuses),
             (Mode::All | Mode::AllSettled, _) if all_ended => done(statuses),
             (Mode::Any, Err(_)) if all_ended => {
-                Err(Failure::new("all-failed", "no branch succeeded").status(Status::Failed).output(&statuses))
+                Err(Failure::new("all-failed", "no branch succeeded; each says why").status(Status::Failed).output(&statuses))
             }
             _ => {
                 let ended = statuses.iter().filter(|status| status.is_some()).count();

@@ -51,8 +51,8 @@ impl Node for Switch {
             .result::<Matched>()
             .branches_from("/conditions")
             .branch(ELSE, "Else")
-            .fails("no-match", "No condition holds. Status `failed`, after the branch `else`.", "/continue_on_no_match")
-            .fails("invalid-config", "A variable gave something that no condition can be made of.", "/conditions")
+            .fails("no-match", "No condition holds: status `failed`, after the branch `else`. With `continue_on_no_match` the run goes on instead.", "/continue_on_no_match")
+            .fails("invalid-config", crate::condition::UNUSABLE, "/conditions")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -81,7 +81,9 @@ impl Node for Switch {
         ended.output?;
         let result: Matched = state.get()?;
         if result.matched.is_none() && !self.continue_on_no_match {
-            return Err(Failure::new("no-match", "no condition holds").status(Status::Failed).output(&result));
+            return Err(Failure::new("no-match", "no condition holds, and `continue_on_no_match` is not set")
+                .status(Status::Failed)
+                .output(&result));
         }
         done(result)
     }

@@ -19,8 +19,12 @@ impl Node for Variable {
     const NAME: &str = "variable";
 
     fn node_type() -> NodeType {
-        let message = "No earlier step of this type, which this step can see, has the key that `target` names.";
-        NodeType::of::<Self>().category("flow").fails("not-found", message, "/target")
+        let message = "No earlier step of this type that this step can see has the key: name the one that declares the variable.";
+        NodeType::of::<Self>().category("flow").fails("not-found", message, "/target").fails(
+            "too-large",
+            "The value is longer than one may be: keep less of it, or in parts.",
+            "/value",
+        )
     }
 
     fn execute(self, _: &Call) -> Answer {

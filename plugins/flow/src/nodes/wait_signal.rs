@@ -3,7 +3,7 @@
 use serde::Deserializer;
 use weft_sdk::prelude::*;
 
-use super::{invalid, text, unexpected};
+use super::{text, unexpected};
 
 /// Waits for a message by its name, for this run or, with a key, for whichever run waits for both. The result is what the sender gave.
 #[derive(Deserialize, JsonSchema)]
@@ -50,22 +50,35 @@ impl Node for WaitSignal {
         NodeType::of::<Self>()
             .category("flow")
             .waits(&["signal", "timer"])
-            .fails("no-signal", "No message came in time. Status `failed`.", "/timeout_ms")
-            .fails("invalid-config", "A variable gave no text of 1 to 256 bytes, or, for `key`, no number.", "/key")
+            .fails(
+                "no-signal",
+                "No message came in time: status `failed`. With `on_timeout: continue` the run goes on instead.",
+                "/timeout_ms",
+            )
+            .fails(
+                "invalid-config",
+                "A variable gave a `name`, a `key` or a `timeout_ms` that cannot be used; the message names the place.",
+                "",
+            )
     }
 
     fn execute(self, call: &Call) -> Answer {
-        if self.timeout_ms.is_some_and(|timeout_ms| !(1..=LONGEST_MS).contains(&timeout_ms)) {
-            return Err(invalid("/timeout_ms", "it is between 1 and the milliseconds of 180 days"));
+        if let Some(timeout_ms) = self.timeout_ms.filter(|timeout_ms| !(1..=LONGEST_MS).contains(timeout_ms)) {
+            return Err(Failure::invalid_config(
+                "/timeout_ms",
+                format!("{timeout_ms} is no time to wait: give 1 to {LONGEST_MS} (180 days)"),
+            ));
         }
         let key = match &self.key {
             None => None,
             Some(key @ (Value::String(_) | Value::Number(_))) => Some(text(key)),
-            Some(other) => return Err(invalid("/key", &format!("{other} is no text and no number"))),
+            Some(other) => {
+                return Err(Failure::invalid_config("/key", format!("{other} tells no runs apart: give a text or a number")));
+            }
         };
         for (at, text) in [("/name", Some(&self.name)), ("/key", key.as_ref())] {
             if text.is_some_and(|text| text.is_empty() || text.len() > 256) {
-                return Err(invalid(at, "a text of 1 to 256 bytes"));
+                return Err(Failure::invalid_config(at, "give a text of 1 to 256 bytes"));
             }
         }
         let pending = Pending::with(Value::Null)?.wait_signal("message", &self.name, key.as_deref());
@@ -80,7 +93,7 @@ impl Node for WaitSignal {
             (Event::Signalled(signalled), _) => Ok(Outcome::Done(signalled.payload)),
             (Event::Woke(_), OnTimeout::Continue) => done(Value::Null),
             (Event::Woke(_), OnTimeout::Fail) => {
-                let message = format!("no message `{}` came in time", self.name);
+                let message = format!("no message `{}` came in time (`timeout_ms`)", self.name);
                 Err(Failure::new("no-signal", message).status(Status::Failed))
             }
             _ => unexpected("its message"),

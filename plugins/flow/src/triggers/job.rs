@@ -2,7 +2,7 @@
 
 use weft_sdk::prelude::*;
 
-use crate::nodes::is_key;
+use crate::nodes::{KEY, is_key};
 use crate::parameters::{self, Parameter};
 
 /// Is started by other workflows, people or programs, who do not wait, and runs in a queue of its own, which takes nothing from other runs.
@@ -26,7 +26,7 @@ impl Trigger for Job {
     fn trigger_type() -> TriggerType {
         super::describe(TriggerType::of::<Self>(Mode::Asynchronous, &["callable"])).fails(
             "invalid-config",
-            "A variable of the host gave no name of a queue.",
+            "A variable of the host gave what is no name of a queue.",
             "/queue",
         )
     }
@@ -42,7 +42,7 @@ impl Trigger for Job {
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
         let queue = self.queue.unwrap_or_else(|| call.workflow.clone());
         if !is_key(&queue) {
-            return Err(Failure::new("invalid-config", format!("/queue: `{queue}` is no name of a queue")));
+            return Err(Failure::invalid_config("/queue", format!("`{queue}` is no name of a queue: {KEY}")));
         }
         super::react(&self.parameters, event, |start| Start { queue: Some(queue), ..start })
     }

@@ -23,6 +23,7 @@ fn react(parameters: &[Parameter], event: TriggerEvent, start: impl FnOnce(Start
 
 /// The declaration that all of them share.
 fn describe(described: TriggerType) -> TriggerType {
-    let message = "What the caller gives does not fit the parameters: one is missing, unknown or of another type.";
+    let message =
+        "What the caller gives does not fit the parameters: one is missing, unknown or of another type; the message says which.";
     described.category("flow").context::<parameters::Given>().fails("not-started", message, "/parameters")
 }
