@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use weft::lab::{Bench, Case, Verdict, read_cases};
+use weft::plugin::Compiler;
 
 /// A case is repeated for so long, and so often at least.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -30,7 +31,7 @@ async fn measure() {
     plugins.sort_by_key(|(name, _)| *name != "weft_flow");
     println!("{:>9} {:>7} {:>9} {:>7}  case", "first µs", "× data", "next µs", "× data");
     for (name, bytes) in plugins {
-        let bench = Bench::load((*bytes).into()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let bench = Bench::load_by(Compiler::here(), (*bytes).into()).await.unwrap_or_else(|error| panic!("{name}: {error}"));
         let cases = read_cases(&folders.join(name.trim_start_matches("weft_")).join("cases")).expect("golden cases");
         let mut cases: Vec<_> = cases.into_iter().map(|golden| (golden.name, golden.case)).collect();
         cases.sort_by_key(|(_, case)| case.node.as_deref() != Some("data"));

@@ -36,6 +36,11 @@ pub enum LoadError {
 impl Bench {
     /// Compiles a component and asks it who it is, as a host does when a plugin is added.
     pub async fn load(bytes: Arc<[u8]>) -> Result<Self, LoadError> {
+        Self::load_by(Compiler::children_of(OWN_PROGRAM), bytes).await
+    }
+
+    /// The same with another compiler: a program that is not `weft` would start itself again and again.
+    pub async fn load_by(compiler: Compiler, bytes: Arc<[u8]>) -> Result<Self, LoadError> {
         let machine = |error: &dyn std::fmt::Display| LoadError::Machine(error.to_string());
         let engine = Engine::start().map_err(|error| machine(&error))?;
         let scratch = Scratch::make().map_err(|error| machine(&error))?;
@@ -44,7 +49,7 @@ impl Bench {
         getrandom::fill(&mut key).map_err(|error| machine(&error))?;
         let cache = Cache::open(&scratch.0, key, &engine).map_err(|error| machine(&error))?;
         let factory = Factory::new(engine, capability::link).map_err(|error| machine(&error))?;
-        let registry = Arc::new(Registry::new(factory, Compiler::children_of(OWN_PROGRAM), cache));
+        let registry = Arc::new(Registry::new(factory, compiler, cache));
         let began = Instant::now();
         let plugin = registry.examine(bytes).await?;
         let loaded_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
