@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use crate::harness::{Host, example};
 use crate::script::steps;
 
-fn step(kind: &str, config: Value) -> Value {
+pub(crate) fn step(kind: &str, config: Value) -> Value {
     json!({"type": kind, "config": config})
 }
 
 /// What each of many steps came to: its result, or the code of its failure.
-fn outcomes(host: &Host, context: &Value, list: Vec<Value>) -> Vec<Value> {
+pub(crate) fn outcomes(host: &Host, context: &Value, list: Vec<Value>) -> Vec<Value> {
     let keys: Vec<String> = (0..list.len()).map(|index| format!("s{index}")).collect();
     let with_keys: Vec<(&str, Value)> = keys
         .iter()
@@ -39,7 +39,7 @@ fn expect(kind: &str, context: &Value, cases: &[(Value, Value)]) {
 }
 
 /// Applies an example and sends it a request.
-fn ask(host: &Host, name: &str, body: &Value) -> Value {
+pub(crate) fn ask(host: &Host, name: &str, body: &Value) -> Value {
     let definition = example(name, &[]);
     host.apply(&definition);
     let answer = host.hook(definition["key"].as_str().unwrap(), body.to_string().as_bytes());

@@ -10,10 +10,13 @@ use wasmtime::{Config, Engine, Store, StoreContextMut};
 use wasmtime::{Result, bail, format_err};
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
+/// The export that compiles a library.
+pub(crate) const COMPILE: &str = "compile-library";
+
 /// The export that initialises.
 pub(crate) const INITIALISE: &str = "initialize-snapshot";
 
-/// A component that begins as this one is after its function was called with the libraries.
+/// A component that begins as this one is after its function was called with the compiled libraries.
 pub(crate) fn initialise(wasm: &[u8], libraries: Vec<String>) -> Result<Vec<u8>> {
     let mut wizer = Wizer::new();
     // The tool takes the core module's function of that name out too, to which the component still refers.
@@ -24,10 +27,19 @@ pub(crate) fn initialise(wasm: &[u8], libraries: Vec<String>) -> Result<Vec<u8>>
     let engine = Engine::new(&config)?;
     let component = Component::new(&engine, &instrumented)?;
     let linker = linker(&engine, &component)?;
+    // In an instance of its own, so that nothing is left of the compiler's work in the memory that is kept.
+    let mut store = Store::new(&engine, ());
+    let compiler = linker.instantiate(&mut store, &component)?;
+    let compile = compiler.get_typed_func::<(String,), (Result<Vec<u8>, String>,)>(&mut store, COMPILE)?;
+    let mut compiled = Vec::new();
+    for library in libraries {
+        let (result,) = compile.call(&mut store, (library,)).context("a library could not be compiled")?;
+        compiled.push(result.map_err(|message| format_err!("a library could not be compiled: {message}"))?);
+    }
     let mut store = Store::new(&engine, ());
     let instance = linker.instantiate(&mut store, &component)?;
-    let function = instance.get_typed_func::<(Vec<String>,), (Result<(), String>,)>(&mut store, INITIALISE)?;
-    let (initialised,) = function.call(&mut store, (libraries,)).context("the component could not be initialised")?;
+    let function = instance.get_typed_func::<(Vec<Vec<u8>>,), (Result<(), String>,)>(&mut store, INITIALISE)?;
+    let (initialised,) = function.call(&mut store, (compiled,)).context("the component could not be initialised")?;
     initialised.map_err(|message| format_err!("the component could not be initialised: {message}"))?;
     let mut state = State { store, instance };
     let snapshot = pin!(wizer.snapshot_component(&context, &mut state));

@@ -36,6 +36,7 @@ fn snapshot(input: &Path, output: &Path, libraries: &[String]) -> Result<()> {
     let read = |path: &String| std::fs::read_to_string(path).with_context(|| path.clone());
     let libraries = libraries.iter().map(read).collect::<Result<Vec<String>>>()?;
     let initialised = component::initialise(&wasm, libraries)?;
-    let result = export::remove(&initialised, component::INITIALISE)?;
+    let without = export::remove(&initialised, component::COMPILE)?;
+    let result = export::remove(&without, component::INITIALISE)?;
     std::fs::write(output, result).with_context(|| output.display().to_string())
 }

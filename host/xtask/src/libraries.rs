@@ -37,18 +37,12 @@ pub(crate) fn initialise(mut built: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
 fn bundle(name: &str) -> Result<PathBuf> {
     let folder = root().join("plugins/js");
     let bundled = target().join("libraries").join(name).with_extension("js");
-    let lock = folder.join("package-lock.json");
-    if is_newer(&bundled, &[&folder.join("libraries"), &lock]) {
+    let (lock, script) = (folder.join("package-lock.json"), folder.join("bundle.mjs"));
+    if is_newer(&bundled, &[&folder.join("libraries"), &lock, &script]) {
         return Ok(bundled);
     }
     setup::program("npm", &["nodejs", "npm"])?;
     setup::node_modules(&folder)?;
-    let mut esbuild = Command::new(folder.join("node_modules/.bin/esbuild"));
-    esbuild.arg(folder.join("libraries").join(name).with_extension("js")).arg(format!("--outfile={}", bundled.display()));
-    // JSONata takes `btoa` from there, and from Node's `Buffer` elsewhere.
-    esbuild.arg("--define:window=globalThis");
-    esbuild.arg(format!("--alias:seedrandom={}", folder.join("libraries/random.js").display()));
-    esbuild.args(["--bundle", "--minify", "--format=iife", "--platform=neutral", "--main-fields=browser,module,main"]);
-    run_command(esbuild.args(["--conditions=browser", "--log-level=warning"]))?;
+    run_command(Command::new("node").arg(&script).arg(name).arg(&bundled))?;
     Ok(bundled)
 }

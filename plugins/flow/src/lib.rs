@@ -1,6 +1,5 @@
 //! `weft/flow`: steps that steer a run and set its fields, and workflows that are started by name.
 
-mod branches;
 mod condition;
 mod nodes;
 mod parameters;

@@ -22,6 +22,9 @@ const STACK_BYTES_MAX: usize = 128 * 1024;
 /// stops counts as a break of the plugin, and a plugin that breaks again and again is called by nobody.
 pub const CALL_MAX: Duration = Duration::from_millis(4_500);
 
+/// Bytes that a call may use before the engine looks for garbage the first time.
+const GARBAGE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Bytes that are given up when a script has used up everything, so that there is room to say so.
 const RESERVE_BYTES: usize = 256 * 1024;
 
@@ -45,8 +48,13 @@ impl Engine {
         ENGINE.with(|engine| engine.borrow_mut().get_or_insert_with(|| Rc::new(Self::new())).clone())
     }
 
-    /// Makes the engine with a realm in which the libraries are loaded.
-    pub(crate) fn prepare(libraries: Vec<String>) -> Result<(), String> {
+    /// Compiles a library, for engines that load it.
+    pub(crate) fn compile(source: &str) -> Result<Vec<u8>, String> {
+        Self::get().realm().compile(source)
+    }
+
+    /// Makes the engine with a realm in which compiled libraries are loaded.
+    pub(crate) fn prepare(libraries: Vec<Vec<u8>>) -> Result<(), String> {
         #[cfg(target_family = "wasm")]
         crate::memory::clear_what_is_freed(true);
         let engine = Self::get();
@@ -55,6 +63,8 @@ impl Engine {
             realm.load(&library)?;
         }
         engine.runtime.run_gc();
+        // What is there now stays: to look through it for garbage would take longer than most calls do.
+        engine.runtime.set_gc_threshold(engine.runtime.memory_usage().malloc_size as usize + GARBAGE_BYTES);
         #[cfg(target_family = "wasm")]
         crate::memory::clear_what_is_freed(false);
         Ok(())

@@ -1,15 +1,17 @@
 //! Formulas, in which `{{…}}` stands for a value: it is bound to a name, never pasted as text.
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use weft_sdk::capability::variables;
 use weft_sdk::{Failure, Problem};
 
 use crate::Engine;
 
 /// The language of a formula.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Dialect {
     /// math.js: numbers, matrices, units; lists begin at 1.
+    #[default]
     #[serde(rename = "math.js")]
     MathJs,
     /// Functions as spreadsheets have them, in a JavaScript expression; lists begin at 0.
@@ -72,13 +74,22 @@ impl Expression {
 
     /// Calculates with the run's variables as they are now, and gives JSON.
     pub fn evaluate(&self) -> Result<String, Failure> {
+        self.call("weftEvaluate")
+    }
+
+    /// Whether it holds with the run's variables as they are now: what its language takes for true in `a ? b : c`.
+    pub fn holds(&self) -> Result<bool, Failure> {
+        Ok(self.call("weftHolds")? == "true")
+    }
+
+    fn call(&self, function: &str) -> Result<String, Failure> {
         let values = match &self.templates[..] {
             [] => "[]".into(),
             templates => variables::resolve(&json(&templates), None)?,
         };
         let (dialect, source) = (json(&self.dialect), json(&self.source));
         let engine = Engine::get();
-        let result = engine.call("weftEvaluate", &[&dialect, &source, &values]);
+        let result = engine.call(function, &[&dialect, &source, &values]);
         result.map_err(|thrown| Failure::new("expression-error", thrown.message))
     }
 }

@@ -1,6 +1,6 @@
 //! Memory that leaves nothing behind while the engine is made.
 //!
-//! What is freed then would stay in the component for ever, as bytes that mean nothing: the sources of the libraries, and whatever their compiler used.
+//! What is freed then would stay in the component for ever, as bytes that mean nothing: the compiled libraries, and whatever they used while they were loaded.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};

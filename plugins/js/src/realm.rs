@@ -47,16 +47,24 @@ impl Realm {
         Self { context, to_json, thrown, log }
     }
 
-    /// Runs a library of our own. Of its functions only what is carried out is kept, neither source nor lines, unless a comment says that it needs its sources.
-    pub(crate) fn load(&self, source: &str) -> Result<(), String> {
+    /// Compiles a library of our own. Of its functions only what is carried out is kept, neither source nor lines.
+    pub(crate) fn compile(&self, source: &str) -> Result<Vec<u8>, String> {
+        let stripped = WriteOptions { strip_source: true, strip_debug: true, ..WriteOptions::default() };
+        self.context.with(|ctx| {
+            let compiled = Module::declare(ctx.clone(), "library", source).and_then(|module| module.write(stripped));
+            compiled.catch(&ctx).map_err(|error| error.to_string())
+        })
+    }
+
+    /// Runs a library that was compiled.
+    pub(crate) fn load(&self, compiled: &[u8]) -> Result<(), String> {
         // What it makes of random numbers now is the same in every instance: they are no better than fixed ones.
         RANDOM.set(1);
-        let compiled = compile(self.context.runtime(), source)?;
         let loaded = self.context.with(|ctx| {
             let load = || {
-                #[expect(unsafe_code, reason = "this engine has just written it")]
+                #[expect(unsafe_code, reason = "this engine, in another instance, wrote it when the plugin was built")]
                 // SAFETY: the bytes are what this engine compiled.
-                let module = unsafe { Module::load(ctx.clone(), &compiled)? };
+                let module = unsafe { Module::load(ctx.clone(), compiled)? };
                 module.eval()?.1.finish::<()>()
             };
             load().catch(&ctx).map_err(|error| error.to_string())
@@ -155,17 +163,6 @@ fn is_full() -> bool {
     return std::arch::wasm32::memory_size::<0>() * 64 > 32 * 1024;
     #[cfg(not(target_family = "wasm"))]
     false
-}
-
-/// A script without its source and lines. It is read in a realm of its own, with which the readable form goes away.
-fn compile(runtime: &Runtime, source: &str) -> Result<Vec<u8>, String> {
-    let context = Context::full(runtime).expect("there is memory for a realm");
-    context.with(|ctx| {
-        let is_stripped = !source.contains("needs its sources");
-        let stripped = WriteOptions { strip_source: is_stripped, strip_debug: is_stripped, ..WriteOptions::default() };
-        let compiled = Module::declare(ctx.clone(), "library", source).and_then(|module| module.write(stripped));
-        compiled.catch(&ctx).map_err(|error| error.to_string())
-    })
 }
 
 /// The function with a body. The first line is ours; what is in it is on the lines after.

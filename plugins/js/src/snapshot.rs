@@ -1,7 +1,8 @@
 //! Making the engine when a plugin is built: every instance begins with it, in the memory that it was left in.
 //!
-//! `cargo xtask build` calls the export below once, with the libraries' code, and keeps the component with the memory as it is then and without the export
-//! (`host/snapshot`). A component that was not treated so makes the engine when it is first used, and has no libraries.
+//! `cargo xtask build` has one instance compile the libraries, and another one, whose memory never held their sources, load them. It keeps the component with the
+//! memory of the latter and without these exports (`host/snapshot`). A component that was not treated so makes the engine when it is first used, and has no
+//! libraries.
 
 #[expect(unsafe_code, reason = "bindgen")]
 mod bindings {
@@ -9,8 +10,10 @@ mod bindings {
         inline: "
             package weft:build;
             world snapshot {
-                /// Makes the engine. `libraries` are scripts, run in order.
-                export initialize-snapshot: func(libraries: list<string>) -> result<_, string>;
+                /// Compiles a script.
+                export compile-library: func(source: string) -> result<list<u8>, string>;
+                /// Makes the engine. `libraries` are compiled scripts, run in order.
+                export initialize-snapshot: func(libraries: list<list<u8>>) -> result<_, string>;
             }
         ",
         generate_all,
@@ -19,7 +22,11 @@ mod bindings {
     struct Snapshot;
 
     impl Guest for Snapshot {
-        fn initialize_snapshot(libraries: Vec<String>) -> Result<(), String> {
+        fn compile_library(source: String) -> Result<Vec<u8>, String> {
+            crate::Engine::compile(&source)
+        }
+
+        fn initialize_snapshot(libraries: Vec<Vec<u8>>) -> Result<(), String> {
             crate::Engine::prepare(libraries)
         }
     }

@@ -1,8 +1,8 @@
 //! `condition`: goes one way or the other.
 
+use weft_branching::{Mode, decide, decided, deciding};
 use weft_sdk::prelude::*;
 
-use super::unexpected;
 use crate::condition::Condition;
 
 /// Goes on in the branch `yes` or `no`, or, in the mode `reject`, goes on only if the condition holds.
@@ -16,32 +16,11 @@ pub(crate) struct Decide {
     condition: Condition,
 }
 
-/// What to do if the condition does not hold.
-#[derive(Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-enum Mode {
-    /// Go on in the branch `no`.
-    #[default]
-    Branch,
-    /// Fail with the status `failed`.
-    Reject,
-}
-
 impl Node for Decide {
     const NAME: &str = "condition";
 
     fn node_type() -> NodeType {
-        NodeType::of::<Self>()
-            .category("flow")
-            .result::<bool>()
-            .branch("yes", "Yes")
-            .branch("no", "No")
-            .fails(
-                "condition-false",
-                "The condition does not hold: status `failed`, result `false`. The mode `branch` goes on in the branch `no` instead.",
-                "/mode",
-            )
-            .fails("invalid-config", crate::condition::UNUSABLE, "")
+        deciding(NodeType::of::<Self>()).fails("invalid-config", crate::condition::UNUSABLE, "")
     }
 
     fn check(config: &Value) -> Vec<Problem> {
@@ -49,19 +28,10 @@ impl Node for Decide {
     }
 
     fn execute(self, _: &Call) -> Answer {
-        let holds = self.condition.holds();
-        if !holds && self.mode == Mode::Reject {
-            return Err(Failure::new("condition-false", "the condition does not hold, and its mode is `reject`")
-                .status(Status::Failed)
-                .output(&false));
-        }
-        let branch = if holds { "yes" } else { "no" };
-        Pending::with(holds)?.start(branch, branch, Value::Null)?.answer()
+        decide(self.condition.holds(), self.mode)
     }
 
     fn resume(self, _: &Call, state: State, event: Event) -> Answer {
-        let Event::BranchEnded(ended) = event else { return unexpected("its branch") };
-        ended.output?;
-        done(state.get::<bool>()?)
+        decided(&state, event)
     }
 }

@@ -24,12 +24,8 @@ pub(crate) use switch::Switch;
 pub(crate) use variable::Variable;
 pub(crate) use wait_signal::WaitSignal;
 
+use weft_branching::unexpected;
 use weft_sdk::prelude::*;
-
-/// A step hears of something that it does not wait for: the host's mistake, not the author's.
-fn unexpected(what: &str) -> Answer {
-    Err(Failure::new("unexpected-event", format!("the host told this step of something else than {what}: please report it")))
-}
 
 /// What [`is_key`] wants, for messages.
 pub(crate) const KEY: &str = "1 to 64 lower-case letters, digits, `-` and `_`, a letter first";

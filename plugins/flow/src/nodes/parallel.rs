@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
+use weft_branching::listed;
 use weft_sdk::capability::progress;
 use weft_sdk::prelude::*;
 
 use super::unexpected;
-use crate::branches;
 
 /// Carries out its branches side by side, and goes on when they have decided it.
 #[derive(Deserialize, JsonSchema)]
@@ -65,7 +65,7 @@ impl Node for Parallel {
     }
 
     fn check(config: &Value) -> Vec<Problem> {
-        branches::check(config, "branches", &[])
+        listed::check(config, "branches", &[])
     }
 
     fn execute(self, _: &Call) -> Answer {

@@ -1,7 +1,5 @@
 //! What the built-in plugin `weft/flow` does, any vendor can do: its sources under another name.
 
-#[path = "../../../../plugins/flow/src/branches.rs"]
-mod branches;
 #[path = "../../../../plugins/flow/src/condition/mod.rs"]
 mod condition;
 #[path = "../../../../plugins/flow/src/nodes/mod.rs"]

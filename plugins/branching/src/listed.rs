@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use weft_sdk::prelude::*;
 
 /// What is wrong with the keys in a list of a config: each is there once, and is none of the type's own.
-pub(crate) fn check(config: &Value, list: &str, own: &[&str]) -> Vec<Problem> {
+pub fn check(config: &Value, list: &str, own: &[&str]) -> Vec<Problem> {
     if config.get(list).is_some_and(|listed| !listed.is_array()) {
         return vec![Problem::new(&format!("/{list}"), "a list of branches: no variable can stand for it")];
     }
