@@ -357,11 +357,33 @@ pub const KV_KEY_BYTES_MAX: usize = 256;
 /// Bytes of such a value.
 pub const KV_VALUE_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of a file that a step makes: it is in memory until it is stored.
+pub const FILE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Files that one call may make.
+pub const FILES_MAX: usize = 100;
+
+/// Requests for files that one call may make.
+pub const FILE_CALLS_MAX: u32 = 1_000;
+
+/// Bytes of the name of a file: file systems take no longer ones.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of its media type.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 255;
+
 /// Requests to servers outside that one call may make.
 pub const HTTP_CALLS_MAX: u32 = 100;
 
-/// Bytes of a server's response: it is copied into the guest's memory, and of a request that is waited for into the journal.
-pub const HTTP_RESPONSE_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of the body of a request to a server outside: a file, and what a form puts around it.
+pub const HTTP_REQUEST_BYTES_MAX: usize = FILE_BYTES_MAX + 64 * 1024;
+
+/// Bytes of a server's response, unless a request asks for more or less: it is copied into the guest's memory, and of a request that is
+/// waited for into the journal.
+pub const HTTP_RESPONSE_BYTES_DEFAULT: usize = 1024 * 1024;
+
+/// Bytes of a server's response that a request may ask for: what a file holds at most.
+pub const HTTP_RESPONSE_BYTES_MAX: usize = FILE_BYTES_MAX;
 
 /// Milliseconds for a request to a server outside, unless the guest says otherwise.
 pub const HTTP_MS_DEFAULT: u32 = 30_000;

@@ -63,7 +63,7 @@ fn codes(kind: &Value) -> BTreeSet<&str> {
 const GENERAL: [&str; 4] = ["invalid-config", "unexpected-event", "invalid-state", "invalid-json"];
 
 /// What comes of more than a bench has: other workflows, and values of many megabytes.
-const BEYOND_A_BENCH: [&str; 5] = ["too-large", "stack-limit", "not-synchronous", "not-started", "not-found"];
+const BEYOND_A_BENCH: [&str; 6] = ["too-large", "over-limit", "stack-limit", "not-synchronous", "not-started", "not-found"];
 
 /// `WEFT_BLESS=1 cargo xtask test built_in` writes the pages anew.
 #[test]

@@ -304,7 +304,7 @@ impl Host {
     pub(crate) fn add_plugin(&self, name: &str) {
         let plugin = self.add_bare_plugin(name);
         let limits = json!({"breaks_in_a_row": 0});
-        self.set_grants(&plugin, &json!({"kv": true, "workflows": ["*"], "secrets": ["*"], "limits": limits}));
+        self.set_grants(&plugin, &json!({"kv": true, "files": true, "workflows": ["*"], "secrets": ["*"], "limits": limits}));
     }
 
     /// Adds a plugin, to which nothing is granted. Its name.
@@ -317,7 +317,7 @@ impl Host {
     /// Lets a plugin send requests to a server, too.
     pub(crate) fn grant(&self, plugin: &str, server: &str) {
         let server = server.trim_start_matches("http://");
-        self.set_grants(plugin, &json!({"kv": true, "workflows": ["*"], "secrets": ["*"], "http": [server]}));
+        self.set_grants(plugin, &json!({"kv": true, "files": true, "workflows": ["*"], "secrets": ["*"], "http": [server]}));
     }
 
     #[track_caller]

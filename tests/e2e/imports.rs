@@ -24,11 +24,13 @@ const OWN: [&str; 8] = [
 ];
 
 /// Functions and the grant that each needs; those of `crypto` where the key is a secret.
-const GRANTED: [(&str, &str); 8] = [
+const GRANTED: [(&str, &str); 10] = [
     ("http.send", "http"),
     ("kv.get", "kv"),
     ("kv.set", "kv"),
     ("kv.remove", "kv"),
+    ("files.create", "files"),
+    ("files.read", "files"),
     ("workflows.start", "workflows"),
     ("crypto.hmac", "secrets"),
     ("crypto.verify-hmac", "secrets"),
@@ -36,7 +38,7 @@ const GRANTED: [(&str, &str); 8] = [
 ];
 
 /// Interfaces of the contract that this host does not offer yet: a component that imports one is refused.
-const NOT_OFFERED: [&str; 6] = ["records", "events", "files", "sql", "mail", "people"];
+const NOT_OFFERED: [&str; 5] = ["records", "events", "sql", "mail", "people"];
 
 fn wit() -> Resolve {
     let mut resolve = Resolve::default();
@@ -74,6 +76,7 @@ fn every_import_needs_its_grant_and_no_other_opens_it() {
     let grants = BTreeMap::from([
         ("http", json!({"http": [server.address()]})),
         ("kv", json!({"kv": true})),
+        ("files", json!({"files": true})),
         ("workflows", json!({"workflows": ["other"]})),
         ("secrets", json!({"secrets": ["one"]})),
         // A way to a server by name, which needs no grant of `http`: nobody names one here.

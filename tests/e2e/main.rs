@@ -29,6 +29,7 @@ mod effects;
 mod examples;
 mod faults;
 mod feed;
+mod files;
 mod flow;
 mod formulas;
 mod hooks;

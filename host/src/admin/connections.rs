@@ -84,6 +84,7 @@ impl Admin {
             body: Default::default(),
             timeout_ms: None,
             connection: Some(name.into()),
+            response_bytes_max: None,
         };
         let began = Instant::now();
         let answered = self.outbound.send(&sender, request).await;

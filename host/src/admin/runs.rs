@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::publish::{Choice, Pins};
 use super::{Admin, Error};
 use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start};
 use crate::plugin::Plugin;
-use crate::run::{Decision, RunId, Staged};
+use crate::run::{Decision, FileFacts, FileId, RunId, Staged};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
 use crate::workflow::{Definition, Json, Key};
 
@@ -65,6 +67,12 @@ impl Admin {
                 live.map(|head| (head, Vec::new())).ok_or_else(|| run_not_found(id))
             }
         }
+    }
+
+    /// A file that a run made, and what it holds.
+    pub async fn file(&self, id: FileId) -> Result<(FileFacts, Bytes), Error> {
+        let found = self.read(move |store| store.file(&id)).await?;
+        found.ok_or_else(|| Error::NotFound { what: "file", name: id.to_string(), hint: "; files go with their runs" })
     }
 
     /// The plugins in quarantine that hold up a run.

@@ -352,6 +352,7 @@ fn asks(plugin: &Plugin) -> Vec<&'static str> {
         ("secrets", plugin.facts.uses("crypto")),
         ("workflows", plugin.facts.uses("workflows")),
         ("kv", plugin.facts.uses("kv")),
+        ("files", plugin.facts.uses("files")),
     ];
     asked.into_iter().filter(|(_, asks)| *asks).map(|(name, _)| name).collect()
 }
@@ -362,6 +363,7 @@ fn allows(grants: &Grants, asked: &str) -> bool {
         "http" => !grants.http.is_empty(),
         "secrets" => !grants.secrets.is_empty(),
         "workflows" => !grants.workflows.is_empty(),
+        "files" => grants.files,
         _ => grants.kv,
     }
 }

@@ -4,6 +4,7 @@
 
 mod connections;
 mod crypto;
+mod files;
 mod forms;
 mod http;
 mod kv;
@@ -38,6 +39,7 @@ pub fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     contract::run::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::http::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::kv::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    contract::files::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     contract::workflows::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
 }

@@ -114,6 +114,7 @@ impl Outgoing {
             body: body.to_bytes(),
             timeout_ms: limit.map(|limit| u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)),
             connection: None,
+            response_bytes_max: None,
         };
         let request = with_key(request, &self.key, &self.name);
         self.side.bytes_out.fetch_add(request.bytes(), Ordering::Relaxed);

@@ -72,15 +72,24 @@ impl Client {
 
     /// Sends a request and reads the answer; `null` where there is none.
     pub(super) async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Value, ClientError> {
+        let body = self.whole(method, path, body).await?;
+        Ok(if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() })
+    }
+
+    /// What a route answers, as it is.
+    pub(super) async fn bytes(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.whole(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn whole(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
         let response = self.ask(method, path, body).await?;
         let status = response.status();
         let body = response.into_body().collect().await.map_err(|error| ClientError::Unreachable(error.to_string()))?.to_bytes();
-        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap_or_default() };
         if status.is_success() {
-            Ok(body)
-        } else {
-            Err(ClientError::Problem { status: status.as_u16(), text: words_of(&body, status) })
+            return Ok(body);
         }
+        let text = words_of(&serde_json::from_slice(&body).unwrap_or_default(), status);
+        Err(ClientError::Problem { status: status.as_u16(), text })
     }
 
     /// Follows server-sent events until the host ends them: each one's name and data.

@@ -121,7 +121,15 @@ pub(super) enum Run {
         #[arg(long, default_value = "")]
         message: String,
     },
-    /// Delete a run that has ended, with its history.
+    /// Download a file that a step made; `show` lists them.
+    File {
+        /// The file's id.
+        id: String,
+        /// Where to write it; by default to standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<std::path::PathBuf>,
+    },
+    /// Delete a run that has ended, with its history and its files.
     Delete {
         /// The run's id.
         id: String,
@@ -166,6 +174,15 @@ pub(super) async fn run(verb: Run, client: &Client) -> Result<(), Failure> {
             let output = read_json(&output)?;
             let given = json!({ "step": step, "decision": decision, "output": output, "message": message });
             told(client, client.post(&path(&id, "/decide"), &given).await?, "goes on")
+        }
+        Run::File { id, output } => {
+            let content = client.bytes(&format!("/files/{}", segment(&id))).await?;
+            let written = match &output {
+                Some(path) => std::fs::write(path, &content),
+                None => std::io::Write::write_all(&mut std::io::stdout(), &content),
+            };
+            let place = || output.as_ref().map_or_else(|| "standard output".to_owned(), |path| path.display().to_string());
+            written.map_err(|error| Failure::Refused(format!("{}: {error}", place())))
         }
         Run::Delete { id } => told(client, client.send(Method::DELETE, &path(&id, ""), Bytes::new()).await?, "is deleted"),
     }
@@ -316,6 +333,10 @@ pub(super) fn show(client: &Client, run: &Value) -> Result<(), Failure> {
         }
         if let Value::Object(response) = &step["response"] {
             println!("  answer  {} {}", response["status"], short(&response["body"]));
+        }
+        for file in step["files"].as_array().into_iter().flatten() {
+            let [id, name, media_type] = ["id", "name", "media_type"].map(|member| print::text(file, member));
+            println!("  file    {name} ({media_type}, {} bytes): {id}", file["size"]);
         }
         for message in step["messages"].as_array().into_iter().flatten() {
             println!("  message {}", message.as_str().unwrap_or_default());

@@ -81,6 +81,8 @@ impl Executor {
                 program: program.clone(),
                 stack: frame.stack.clone(),
                 run,
+                context: state.context().clone(),
+                config: config.as_ref().ok().cloned(),
                 activation: id,
                 path: activation.path.clone(),
                 attempt,

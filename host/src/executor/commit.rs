@@ -63,7 +63,7 @@ impl Unstored {
     }
 }
 
-/// What a batch does to the host beside a run.
+/// What a batch does to the host beside a run; its files go with the run itself.
 pub(crate) fn staged_changes(staged: Staged, stack: &[crate::workflow::Key], changes: &mut Vec<Change>) {
     let Staged { kv_reads, kv_writes, starts, .. } = staged;
     changes.extend(kv_reads.into_iter().map(|(key, seen)| Change::KvSeen(key, seen)));
@@ -116,7 +116,7 @@ impl Running {
         head
     }
 
-    fn changes(&mut self, head: &RunHead, outgoing: Outgoing) -> Vec<Change> {
+    fn changes(&mut self, head: &RunHead, mut outgoing: Outgoing) -> Vec<Change> {
         let workflow = &self.program.plan.workflow;
         let id = self.unstored.head.id;
         let name =
@@ -137,6 +137,7 @@ impl Running {
             dedup: unstored.dedup.clone(),
             waits: waits.difference(&unstored.waits).map(name).collect(),
             waits_no_more: unstored.waits.difference(&waits).map(name).collect(),
+            files: std::mem::take(&mut outgoing.staged.files),
             forget: ended.is_some_and(|end| delete_on.iter().any(|status| status == end.status.as_str())),
         };
         let mut changes = vec![Change::Run(Box::new(run))];

@@ -18,8 +18,8 @@ use crate::limits::{REPLAY_DIFFERENCES_MAX, REPLAY_MS_MAX, REPLAY_RUNS_MAX, STEP
 use crate::plugin::exports::nodes;
 use crate::plugin::{CallContext, Plugin, Sender, Services};
 use crate::run::{
-    Called, Command, Effects, Entry, Failure, Fault, Given, KvKey, Outcome, Recorded, Request, Response, RunId, Seen, State,
-    Usage, asked_send, asked_start, asked_value,
+    Called, Command, Effects, Entry, Failure, Fault, FileFacts, FileId, Given, KvKey, Outcome, Recorded, Request, Response,
+    RunId, Seen, State, Usage, asked_file, asked_new_file, asked_send, asked_start, asked_value,
 };
 use crate::store::RunFilter;
 use crate::workflow::Key;
@@ -123,6 +123,20 @@ impl Services for Answers {
     fn start(&self, workflow: &Key) -> Result<RunId, Fault> {
         match self.take(&asked_start(workflow), || format!("a run of `{workflow}`"))? {
             Given::Run(run) => Ok(run),
+            given => Err(other(given)),
+        }
+    }
+
+    fn new_file(&self, facts: &FileFacts) -> Result<FileId, Fault> {
+        match self.take(&asked_new_file(facts), || format!("the new file `{}`", facts.name))? {
+            Given::NewFile(id) => Ok(id),
+            given => Err(other(given)),
+        }
+    }
+
+    fn file(&self, id: &FileId) -> Result<(FileFacts, Bytes), Fault> {
+        match self.take(&asked_file(id), || format!("the file `{id}`"))? {
+            Given::File(facts, content) => Ok((facts, content)),
             given => Err(other(given)),
         }
     }

@@ -13,9 +13,10 @@ use super::progress::Progress;
 use crate::digest::Digest;
 use crate::plugin::{Sender, Services};
 use crate::run::{
-    ActivationId, Fault, Given, KvKey, Recorded, Request, Response, RunId, Seen, asked_send, asked_start, asked_value,
+    ActivationId, Fault, FileFacts, FileId, Given, KvKey, Recorded, Request, Response, RunId, Seen, asked_file, asked_new_file,
+    asked_send, asked_start, asked_value,
 };
-use crate::workflow::Key;
+use crate::workflow::{Json, Key};
 
 /// A call is about to reach outside: whoever carries out the run stores that, and then says so.
 pub(super) struct Intent {
@@ -31,6 +32,9 @@ pub(super) struct StepServices {
     pub(super) program: Arc<Program>,
     pub(super) stack: Arc<[Key]>,
     pub(super) run: RunId,
+    /// What the run was given, and what the step was.
+    pub(super) context: Json,
+    pub(super) config: Option<Json>,
     pub(super) activation: ActivationId,
     /// The activation's path.
     pub(super) path: Arc<str>,
@@ -52,6 +56,18 @@ impl Services for StepServices {
     fn start(&self, workflow: &Key) -> Result<RunId, Fault> {
         let given = self.startable(workflow);
         self.record(&given, || asked_start(workflow), Given::Run);
+        given
+    }
+
+    fn new_file(&self, facts: &FileFacts) -> Result<FileId, Fault> {
+        let given = Ok(FileId { run: self.run, random: self.executor.clock.random() });
+        self.record(&given, || asked_new_file(facts), Given::NewFile);
+        given
+    }
+
+    fn file(&self, id: &FileId) -> Result<(FileFacts, Bytes), Fault> {
+        let given = self.readable(id);
+        self.record(&given, || asked_file(id), |(facts, content)| Given::File(facts, content));
         given
     }
 
@@ -85,6 +101,19 @@ impl StepServices {
     /// What was kept.
     pub(super) fn take_recorded(&self) -> Option<Recorded> {
         Some(std::mem::take(&mut *self.recorded.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// A file of this run, or one that it was told of: nobody can guess an id.
+    fn readable(&self, id: &FileId) -> Result<(FileFacts, Bytes), Fault> {
+        let name = id.to_string();
+        let is_told =
+            || self.context.text().contains(&name) || self.config.as_ref().is_some_and(|config| config.text().contains(&name));
+        let found = if id.run == self.run || is_told() {
+            self.executor.store.file(id).map_err(|error| unavailable(&error))?
+        } else {
+            None
+        };
+        found.ok_or_else(|| Fault::new("not-found", format!("this run knows no file `{name}`")))
     }
 
     fn startable(&self, workflow: &Key) -> Result<RunId, Fault> {

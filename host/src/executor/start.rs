@@ -409,6 +409,7 @@ pub(super) fn first_change(unstored: &Unstored) -> Change {
         dedup: unstored.dedup.clone(),
         waits: Vec::new(),
         waits_no_more: Vec::new(),
+        files: Vec::new(),
         forget: false,
     }))
 }

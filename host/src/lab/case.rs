@@ -27,6 +27,8 @@ pub struct Case {
     pub secrets: BTreeMap<String, String>,
     /// Values of the plugin's own that are there already.
     pub kv: BTreeMap<String, String>,
+    /// Files that the run knows.
+    pub files: Vec<GivenFile>,
     /// What servers answer. Without them requests are `denied`.
     pub http: Vec<HttpAnswer>,
     /// What branches end with, by their keys; others end with `null`.
@@ -53,6 +55,18 @@ pub struct Variables {
     pub steps: BTreeMap<String, Value>,
     /// `$scopes.<key>`, by key.
     pub scopes: BTreeMap<String, Value>,
+}
+
+/// A file that the run knows.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GivenFile {
+    /// Its id, as the config or the context names it: `0193a5c2-7b1e-7c3a-9f00-2a51c4d0b7e1.00112233445566778899`.
+    pub id: String,
+    /// Its content, if that is text.
+    pub text: String,
+    /// Or in Base64.
+    pub base64: Option<String>,
 }
 
 /// What a server answers. Of several that fit the first is given first; the last one is given again and again.

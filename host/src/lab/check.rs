@@ -282,7 +282,7 @@ impl Report {
 }
 
 /// What an operator grants.
-const NEEDS_GRANT: [&str; 5] = ["http", "wasi:http", "kv", "workflows", "crypto"];
+const NEEDS_GRANT: [&str; 6] = ["http", "wasi:http", "kv", "files", "workflows", "crypto"];
 
 /// Every type with the schema of its config.
 fn types(bench: &Bench) -> impl Iterator<Item = (Kind, String, serde_json::Value)> {

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::case::HttpAnswer;
 use super::world::{Exchange, body_of};
-use crate::run::{Effects, Failure, Fault, LogLine, Outcome, Response, Usage, Wait, WaitKind};
+use crate::run::{Effects, Failure, Fault, LogLine, Outcome, Response, StagedFile, Usage, Wait, WaitKind};
 use crate::workflow::Problem;
 
 /// What came of a case.
@@ -27,6 +29,9 @@ pub struct Trial {
     /// Values of the plugin's own, as they are afterwards.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kv: BTreeMap<String, String>,
+    /// Files that it makes: `{id, name, media_type, size, text}`, or `base64` where it is no text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Value>,
     /// Runs that it starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub starts: Vec<Value>,
@@ -107,6 +112,7 @@ impl Trial {
     pub(super) fn keep(&mut self, effects: &Effects) {
         let start = |start: &crate::run::StagedStart| json!({"workflow": start.workflow, "context": start.context.value()});
         self.starts.extend(effects.staged.starts.iter().map(start));
+        self.files.extend(effects.staged.files.iter().map(shown_file));
         self.results.extend(effects.results.iter().map(|(step, result)| (step.to_string(), result.value().clone())));
         self.messages.extend(effects.messages.iter().map(ToString::to_string));
         if let Some(output) = &effects.output {
@@ -116,6 +122,15 @@ impl Trial {
             self.response.get_or_insert_with(|| shown_response(response));
         }
     }
+}
+
+fn shown_file(file: &StagedFile) -> Value {
+    let StagedFile { id, facts, content } = file;
+    let (member, content) = match str::from_utf8(content) {
+        Ok(text) => ("text", text.to_owned()),
+        Err(_) => ("base64", BASE64_STANDARD.encode(content)),
+    };
+    json!({"id": id.to_string(), "name": facts.name, "media_type": facts.media_type, "size": facts.size, member: content})
 }
 
 /// An answer by the contract's name, and what it says.

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::case::{Case, HttpAnswer};
+use super::case::{Case, GivenFile, HttpAnswer};
 use super::trial::response_of;
 use crate::capability::{HttpClient, Outbound};
 use crate::plugin::{HostPattern, SecretSource, Sender, Services};
-use crate::run::{Fault, KvKey, Request, Response, RunId, SecretUse, Seen, Staged};
+use crate::run::{Fault, FileFacts, FileId, KvKey, Request, Response, RunId, SecretUse, Seen, Staged};
 use crate::workflow::Key;
 
 /// Values, secrets, and servers.
@@ -36,7 +38,9 @@ struct Changing {
     kv: BTreeMap<KvKey, Bytes>,
     exchanges: Vec<Exchange>,
     used_answers: Vec<bool>,
-    started: u8,
+    files: BTreeMap<FileId, (FileFacts, Bytes)>,
+    /// How many ids were given.
+    ids: u8,
 }
 
 /// A request, and what came of it.
@@ -68,7 +72,8 @@ impl World {
         };
         let own = |key: &String| KvKey { plugin: plugin.into(), workflow: workflow.clone(), key: key.as_str().into() };
         let kv = case.kv.iter().map(|(key, value)| (own(key), Bytes::from(value.clone()))).collect();
-        let changing = Changing { kv, used_answers: vec![false; case.http.len()], ..Changing::default() };
+        let files = case.files.iter().map(known_file).collect::<Result<_, _>>()?;
+        let changing = Changing { kv, files, used_answers: vec![false; case.http.len()], ..Changing::default() };
         Ok(Self { secrets: case.secrets.clone(), servers, now_ms, changing: Mutex::new(changing) })
     }
 
@@ -81,6 +86,14 @@ impl World {
                 None => changing.kv.remove(key),
             };
         }
+        changing.files.extend(staged.files.iter().map(|file| (file.id, (file.facts.clone(), file.content.clone()))));
+    }
+
+    /// An id of ten bytes that is no other's: the same in each trial, so that golden cases can tell it.
+    fn next_id(&self) -> [u8; 10] {
+        let mut changing = self.changing();
+        changing.ids = changing.ids.wrapping_add(1);
+        [changing.ids; 10]
     }
 
     /// The plugin's values as they are now.
@@ -132,12 +145,30 @@ impl World {
             return Err(Fault::new("not-recorded", message));
         };
         changing.used_answers[index] = true;
-        response_of(answer)
+        let response = response_of(answer)?;
+        // As a host that reads it would have it.
+        let bytes_max = request.response_bytes_max();
+        if response.body.len() > bytes_max {
+            return Err(Fault::new("too-large", format!("the response has more than {bytes_max} bytes")));
+        }
+        Ok(response)
     }
 
     fn changing(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn known_file(given: &GivenFile) -> std::io::Result<(FileId, (FileFacts, Bytes))> {
+    let invalid = |error: &dyn std::fmt::Display| std::io::Error::other(format!("files: {error}"));
+    let id = given.id.parse().map_err(|error| invalid(&error))?;
+    let content = match &given.base64 {
+        Some(text) => BASE64_STANDARD.decode(text).map_err(|error| invalid(&error))?,
+        None => given.text.clone().into_bytes(),
+    };
+    let size = u32::try_from(content.len()).map_err(|error| invalid(&error))?;
+    let facts = FileFacts { name: "file".into(), media_type: "application/octet-stream".into(), size };
+    Ok((id, (facts, content.into())))
 }
 
 /// A text as it is, nothing for `null`, and anything else as JSON.
@@ -174,9 +205,16 @@ impl Services for World {
     }
 
     fn start(&self, _: &Key) -> Result<RunId, Fault> {
-        let mut changing = self.changing();
-        changing.started = changing.started.wrapping_add(1);
-        Ok(RunId::new(self.now_ms, [changing.started; 10]))
+        Ok(RunId::new(self.now_ms, self.next_id()))
+    }
+
+    fn new_file(&self, _: &FileFacts) -> Result<FileId, Fault> {
+        Ok(FileId { run: RunId::new(self.now_ms, [0; 10]), random: self.next_id() })
+    }
+
+    fn file(&self, id: &FileId) -> Result<(FileFacts, Bytes), Fault> {
+        let found = self.changing().files.get(id).cloned();
+        found.ok_or_else(|| Fault::new("not-found", format!("the case gives no file `{id}`")))
     }
 
     fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>> {

@@ -13,6 +13,7 @@ wasmtime::component::bindgen!({
             import weft:plugin/run@0.1.0;
             import weft:plugin/http@0.1.0;
             import weft:plugin/kv@0.1.0;
+            import weft:plugin/files@0.1.0;
             import weft:plugin/workflows@0.1.0;
             export weft:plugin/info@0.1.0;
             export weft:plugin/nodes@0.1.0;

@@ -1,5 +1,6 @@
 //! Between the contract's records and our own.
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::bindings::exports::weft::plugin::{info, nodes, triggers};
@@ -7,8 +8,8 @@ use super::bindings::weft::plugin::{log, types};
 use super::bounds;
 use super::description::{Branch, Description, FailureKind, Mode, NodeType, TriggerType};
 use crate::limits::{
-    CONTEXT_BYTES_MAX, NAME_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX, STATE_BYTES_MAX,
-    TASK_MEMBERS_MAX, TIMER_PAYLOAD_BYTES_MAX, URL_BYTES_MAX,
+    CONTEXT_BYTES_MAX, HTTP_REQUEST_BYTES_MAX, NAME_BYTES_MAX, OPEN_AT_ONCE_MAX, OUTPUT_BYTES_MAX, SIGNAL_NAME_BYTES_MAX,
+    STATE_BYTES_MAX, TASK_MEMBERS_MAX, TIMER_PAYLOAD_BYTES_MAX, URL_BYTES_MAX,
 };
 use crate::run::{
     BranchStart, Ended, Event, Failure, Fault, LogLevel, Outcome, Request, Response, Status, Task, TaskAction, Wait, WaitKind,
@@ -127,6 +128,13 @@ fn read_task(task: nodes::Task) -> Result<Task, Failure> {
     })
 }
 
+/// What `more` of a request can say. Members that are not known are of a later contract.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct RequestMore {
+    response_bytes_max: Option<u32>,
+}
+
 /// A request that a guest gave.
 pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
     let invalid = |what: String| Fault::new("invalid", what);
@@ -147,10 +155,12 @@ pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
             return Err(invalid(format!("`{}` with its value is no header field", header.name.escape_debug())));
         }
     }
-    if request.body.len() > OUTPUT_BYTES_MAX {
-        let message = format!("the request's body has {} bytes; at most {OUTPUT_BYTES_MAX} are sent", request.body.len());
+    if request.body.len() > HTTP_REQUEST_BYTES_MAX {
+        let message = format!("the request's body has {} bytes; at most {HTTP_REQUEST_BYTES_MAX} are sent", request.body.len());
         return Err(Fault::new("too-large", message));
     }
+    let more = request.more.as_deref().map_or_else(|| Ok(RequestMore::default()), serde_json::from_str);
+    let more = more.map_err(|error| invalid(format!("the member `more` of the request is not what is known of it: {error}")))?;
     Ok(Request {
         method: request.method.into(),
         url: request.url.into(),
@@ -158,6 +168,7 @@ pub fn request(request: types::HttpRequest) -> Result<Request, Fault> {
         body: request.body.into(),
         timeout_ms: request.timeout_ms,
         connection: request.connection.map(Into::into),
+        response_bytes_max: more.response_bytes_max,
     })
 }
 

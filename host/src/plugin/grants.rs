@@ -28,6 +28,9 @@ pub struct Grants {
     /// Whether it may keep values of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kv: bool,
+    /// Whether it may make files in its runs and read those that they know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub files: bool,
     /// Whether what the host answers its calls is kept with its runs, so that another version can be tried on that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub record: bool,
@@ -100,6 +103,7 @@ impl Grants {
             connections: vec![any()],
             workflows: vec![any()],
             kv: true,
+            files: true,
             record: false,
             // What a built-in plugin is given to compute is its users', who must not take it from each other.
             limits: Limits { breaks_in_a_row: Some(0), ..Limits::default() },
@@ -141,6 +145,11 @@ impl Grants {
     /// Whether values of the plugin's own may be read and written.
     pub fn check_kv(&self) -> Result<(), Fault> {
         if self.kv { Ok(()) } else { Err(denied(format_args!("keep values of its own"), format_args!("--kv"))) }
+    }
+
+    /// Whether files may be made and read.
+    pub fn check_files(&self) -> Result<(), Fault> {
+        if self.files { Ok(()) } else { Err(denied(format_args!("make and read files"), format_args!("--files"))) }
     }
 }
 
@@ -285,6 +294,7 @@ mod tests {
             none.check_start("a").err(),
             none.check_connection("a").err(),
             none.check_kv().err(),
+            none.check_files().err(),
         ] {
             assert_eq!(&*denied.unwrap().code, "denied");
         }

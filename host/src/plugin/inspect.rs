@@ -96,7 +96,7 @@ pub enum Refusal {
 pub const CONTRACT: &str = "0.1.0";
 
 /// The interfaces of the contract that this host offers.
-const OFFERED: [&str; 9] = ["types", "log", "progress", "variables", "crypto", "run", "http", "kv", "workflows"];
+const OFFERED: [&str; 10] = ["types", "log", "progress", "variables", "crypto", "run", "http", "kv", "files", "workflows"];
 
 /// Reads what a file says of itself.
 pub fn inspect(bytes: &[u8]) -> Result<Facts, Refusal> {

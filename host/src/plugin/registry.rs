@@ -117,8 +117,8 @@ impl Kind {
 impl Plugin {
     fn new(digest: Digest, description: Description, facts: Facts, loaded: Arc<Loaded>) -> Self {
         let sees_run = facts.uses("variables") || facts.uses("run");
-        let uses_services =
-            ["http", "kv", "workflows", "progress"].iter().any(|interface| facts.uses(interface)) || facts.uses_wasi("http");
+        let uses_services = ["http", "kv", "files", "workflows", "progress"].iter().any(|interface| facts.uses(interface))
+            || facts.uses_wasi("http");
         let vendor = description.name.split('/').next();
         let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::everything() } else { Grants::default() };
         Self { digest, description, facts, sees_run, uses_services, grants: ArcSwap::from_pointee(grants), loaded }

@@ -26,7 +26,9 @@ use crate::limits::{
     RANDOM_BYTES_MAX, RESOURCE_HANDLES_MAX, SECRET_MASKED_BYTES_MIN, STAGED_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX,
     TABLES_PER_COMPONENT_MAX,
 };
-use crate::run::{Effects, Fault, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged, Usage};
+use crate::run::{
+    Effects, Fault, FileFacts, FileId, KvKey, LogLevel, LogLine, Request, Response, RunId, SecretUse, Seen, Staged, Usage,
+};
 use crate::workflow::{Key, Scope};
 
 /// The data of one instance. Capabilities are functions of it.
@@ -67,6 +69,10 @@ pub struct CallContext {
     pub around: Staged,
     /// How many requests it made for values of the plugin's own.
     pub kv_calls: u32,
+    /// How many requests it made for files.
+    pub file_calls: u32,
+    /// The file that it read last, so that reading it in parts does not fetch it again and again.
+    pub opened: Option<(FileId, Bytes)>,
     /// How many requests to servers outside it may send.
     pub http_calls_max: u32,
     /// Its requests that go on while it computes.
@@ -138,6 +144,16 @@ pub trait Services: Send + Sync {
 
     /// The id of a run of this workflow that this call starts. It starts with the call's commit.
     fn start(&self, workflow: &Key) -> Result<RunId, Fault>;
+
+    /// The id of a file that this call makes. It is kept with the call's commit.
+    fn new_file(&self, _: &FileFacts) -> Result<FileId, Fault> {
+        Err(Fault::new("invalid", "files belong to runs, and this call has none"))
+    }
+
+    /// A file of this run, or one that it was told of.
+    fn file(&self, id: &FileId) -> Result<(FileFacts, Bytes), Fault> {
+        Err(Fault::new("not-found", format!("files belong to runs, and this call has none; it knows no file `{id}`")))
+    }
 
     /// Sends a request to a server outside, where that is granted. What the call is about to do is durable before.
     fn send(&self, sender: Sender, request: Request) -> BoxFuture<'_, Result<Response, Fault>>;

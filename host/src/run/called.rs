@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::file::{FileFacts, FileId};
 use super::id::RunId;
 use super::recorded::Recorded;
 use super::staged::Staged;
@@ -213,6 +214,9 @@ pub struct Effects {
     /// Runs that it started, for whoever looks at this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub started: Vec<RunId>,
+    /// Files that it made, for whoever looks at this run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<(FileId, FileFacts)>,
     /// What it did to the host beside its run. Not in the journal: it is committed in the same batch.
     #[serde(skip)]
     pub staged: Staged,

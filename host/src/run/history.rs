@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::called::{Called, Effects, Failure, LogLine, Outcome, SecretUse, Status, Usage};
 use super::entry::{Arrival, Decision, Entry};
+use super::file::FileFacts;
 use super::id::RunId;
 use super::wait::{Wait, WaitKind};
 use crate::workflow::Json;
@@ -62,6 +63,9 @@ pub struct ActivationView {
     /// Runs that it started, waited for or not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<String>,
+    /// Files that it made.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileView>,
     /// What its component logged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub log: Vec<LogLine>,
@@ -74,6 +78,16 @@ pub struct ActivationView {
     /// A call reached outside, and its answer is not there yet.
     #[serde(skip)]
     is_outside: bool,
+}
+
+/// A file that a step made.
+#[derive(Debug, Serialize)]
+pub struct FileView {
+    /// `GET /api/v1/files/<id>` gives what it holds.
+    pub id: String,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub facts: FileFacts,
 }
 
 /// Something that an activation waits for.
@@ -212,10 +226,11 @@ impl View {
         step.log.extend(called.log.iter().cloned());
         step.log_dropped += called.log_dropped;
         step.used.add(&called.used);
-        let Effects { output, response, messages, started, .. } = &called.effects;
+        let Effects { output, response, messages, started, files, .. } = &called.effects;
         step.run_output = output.as_ref().map(raw).or(step.run_output.take());
         step.messages.extend(messages.iter().cloned());
         step.runs.extend(started.iter().map(ToString::to_string));
+        step.files.extend(files.iter().map(|(id, facts)| FileView { id: id.to_string(), facts: facts.clone() }));
         if let Some(response) = response {
             let body = String::from_utf8_lossy(&response.body).into_owned();
             step.response = Some(ResponseView { status: response.status, headers: response.headers.clone(), body });
@@ -307,6 +322,7 @@ impl ActivationView {
             run_output: None,
             messages: Vec::new(),
             runs: Vec::new(),
+            files: Vec::new(),
             log: Vec::new(),
             log_dropped: 0,
             used: Usage::default(),

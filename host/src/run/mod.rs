@@ -5,6 +5,7 @@
 mod called;
 mod entry;
 mod feed;
+mod file;
 mod history;
 mod id;
 mod recorded;
@@ -16,11 +17,12 @@ mod wait;
 pub use called::{BranchStart, Called, Effects, Failure, LogLevel, LogLine, Outcome, Response, SecretUse, Status, Usage};
 pub use entry::{Accepted, Arrival, Decision, Entry, Parent, Reason, Rerun};
 pub use feed::EntryView;
-pub use history::{ActivationView, FailureView, ResponseView, View, view};
+pub use file::{FileFacts, FileId, FileIdError};
+pub use history::{ActivationView, FailureView, FileView, ResponseView, View, view};
 pub use id::{RunId, RunIdError};
-pub use recorded::{Given, HostAnswer, Recorded, asked_send, asked_start, asked_value};
+pub use recorded::{Given, HostAnswer, Recorded, asked_file, asked_new_file, asked_send, asked_start, asked_value};
 pub use retry::backoff_ms;
-pub use staged::{KvKey, Seen, Staged, StagedStart};
+pub use staged::{KvKey, Seen, Staged, StagedFile, StagedStart};
 #[cfg(test)]
 pub(crate) use state::set_fire_timers_twice;
 pub use state::{Activation, ActivationId, Child, Command, End, Ended, Event, OpenWait, Outgoing, Phase, State, check};

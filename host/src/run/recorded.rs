@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::called::Response;
+use super::file::{FileFacts, FileId};
 use super::id::RunId;
 use super::staged::{KvKey, Seen, Staged};
 use super::wait::{Fault, Request};
@@ -48,6 +49,10 @@ pub enum Given {
     Response(Response),
     /// A refusal.
     Fault(Fault),
+    /// The id of a file to make.
+    NewFile(FileId),
+    /// A file.
+    File(FileFacts, Bytes),
 }
 
 impl Recorded {
@@ -74,6 +79,8 @@ impl Given {
         64 + match self {
             Self::Value(seen, value) => seen.as_ref().map_or(0, Vec::len) + value.as_ref().map_or(0, Bytes::len),
             Self::Run(_) => 16,
+            Self::NewFile(_) => 32,
+            Self::File(facts, content) => facts.name.len() + facts.media_type.len() + content.len(),
             Self::Response(response) => usize::try_from(response.bytes()).unwrap_or(usize::MAX / 2),
             Self::Fault(fault) => fault.message.len(),
         }
@@ -90,6 +97,16 @@ pub fn asked_start(workflow: &Key) -> Digest {
     Digest::of(format!("start\0{workflow}").as_bytes())
 }
 
+/// Stands for the wish to make a file.
+pub fn asked_new_file(facts: &FileFacts) -> Digest {
+    Digest::of(format!("new-file\0{}\0{}\0{}", facts.name, facts.media_type, facts.size).as_bytes())
+}
+
+/// Stands for the question for a file.
+pub fn asked_file(id: &FileId) -> Digest {
+    Digest::of(format!("file\0{id}").as_bytes())
+}
+
 /// Stands for a request to a server outside.
 pub fn asked_send(request: &Request) -> Digest {
     let mut text = format!("send\0{}\0{}\0", request.method, request.url).into_bytes();
@@ -104,15 +121,18 @@ pub fn asked_send(request: &Request) -> Digest {
 }
 
 impl Staged {
-    /// Of what is written and started; none: nothing is.
+    /// Of what is written, started and made; none: nothing is.
     pub fn digest(&self) -> Option<Digest> {
-        if self.kv_writes.is_empty() && self.starts.is_empty() {
+        if self.kv_writes.is_empty() && self.starts.is_empty() && self.files.is_empty() {
             return None;
         }
         let writes: Vec<(String, Option<&Bytes>)> =
             self.kv_writes.iter().map(|(key, value)| (asked_value(key).to_string(), value.as_ref())).collect();
         let starts: Vec<(&str, &str)> = self.starts.iter().map(|start| (start.workflow.as_str(), start.context.text())).collect();
-        Some(Digest::of(format!("{writes:?}{starts:?}").as_bytes()))
+        let files: Vec<_> = self.files.iter().map(|file| (&file.facts, Digest::of(&file.content))).collect();
+        // As it was before there were files: recorded digests are compared with it.
+        let files = if files.is_empty() { String::new() } else { format!("{files:?}") };
+        Some(Digest::of(format!("{writes:?}{starts:?}{files}").as_bytes()))
     }
 }
 

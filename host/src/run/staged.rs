@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::file::{FileFacts, FileId};
 use super::id::RunId;
 use crate::workflow::{Json, Key};
 
@@ -33,6 +34,19 @@ pub struct Staged {
     pub kv_writes: BTreeMap<KvKey, Option<Bytes>>,
     /// Runs to start.
     pub starts: Vec<StagedStart>,
+    /// Files that were made.
+    pub files: Vec<StagedFile>,
+}
+
+/// A file that a step makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StagedFile {
+    /// Its id.
+    pub id: FileId,
+    /// What is known of it.
+    pub facts: FileFacts,
+    /// What it holds.
+    pub content: Bytes,
 }
 
 /// A run that a step starts without waiting for it.
@@ -55,15 +69,16 @@ impl Staged {
 
     /// Whether there is nothing to commit and nothing to check.
     pub fn is_empty(&self) -> bool {
-        self.kv_reads.is_empty() && self.kv_writes.is_empty() && self.starts.is_empty()
+        self.kv_reads.is_empty() && self.kv_writes.is_empty() && self.starts.is_empty() && self.files.is_empty()
     }
 
-    /// How much memory it takes, in bytes: of values that were read and written, and of contexts.
+    /// How much memory it takes, in bytes: of values that were read and written, of contexts, and of files.
     pub fn bytes(&self) -> usize {
         let of = |value: Option<usize>| value.unwrap_or(0);
         self.kv_reads.values().map(|seen| of(seen.as_ref().map(Vec::len))).sum::<usize>()
             + self.kv_writes.values().map(|value| of(value.as_ref().map(Bytes::len))).sum::<usize>()
             + self.starts.iter().map(|start| start.context.text().len()).sum::<usize>()
+            + self.files.iter().map(|file| file.content.len()).sum::<usize>()
     }
 
     /// Adds what was staged after this.
@@ -76,6 +91,7 @@ impl Staged {
         }
         self.kv_writes.extend(later.kv_writes);
         self.starts.extend(later.starts);
+        self.files.extend(later.files);
     }
 }
 
@@ -87,10 +103,9 @@ mod tests {
     fn the_first_reading_and_the_last_writing_count() {
         let key = |name: &str| KvKey { plugin: "a/b".into(), workflow: "w".parse().unwrap(), key: name.into() };
         let staged = |reads: &[(&str, u8)], writes: &[(&str, u8)]| Staged {
-            kv_reads_around: BTreeMap::new(),
             kv_reads: reads.iter().map(|(name, value)| (key(name), Some(vec![*value]))).collect(),
             kv_writes: writes.iter().map(|(name, value)| (key(name), Some(vec![*value].into()))).collect(),
-            starts: Vec::new(),
+            ..Staged::default()
         };
         let mut all = staged(&[("a", 1)], &[("b", 2)]);
         all.add(staged(&[("a", 9), ("b", 9), ("c", 3)], &[("b", 4)]));

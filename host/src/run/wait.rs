@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::id::RunId;
+use crate::limits::{HTTP_RESPONSE_BYTES_DEFAULT, HTTP_RESPONSE_BYTES_MAX};
 use crate::workflow::{Json, Key};
 
 /// One thing that an activation waits for.
@@ -112,9 +113,18 @@ pub struct Request {
     /// The stored connection whose base URL and credentials apply.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub connection: Option<Box<str>>,
+    /// The longest body of a response that is taken, in bytes; none: the host's usual limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub response_bytes_max: Option<u32>,
 }
 
 impl Request {
+    /// The longest body of a response that is taken, in bytes.
+    pub fn response_bytes_max(&self) -> usize {
+        let asked = self.response_bytes_max.map_or(HTTP_RESPONSE_BYTES_DEFAULT, |max| max as usize);
+        asked.min(HTTP_RESPONSE_BYTES_MAX)
+    }
+
     /// How much is sent, in bytes: the URL, header fields and the body.
     pub fn bytes(&self) -> u64 {
         (self.url.len() + header_bytes(&self.headers) + self.body.len()) as u64

@@ -31,6 +31,8 @@
 //! | `S` workflow 0 number | [`super::SetAside`] |
 //! | `l` number | which runs a commit changed |
 //! | `p` plugin 0 version | [`super::PluginRecord`] |
+//! | `F` run random | [`crate::run::FileFacts`] of a file |
+//! | `B` run random | what the file holds |
 //! | `E` name | a variable of the host |
 //! | `G` plugin | what it may do |
 //! | `Q` queue | [`super::QueueRecord`] |
@@ -42,15 +44,17 @@
 //! | `c` key number | a piece of that key's value |
 
 use crate::digest::Digest;
-use crate::run::{KvKey, RunId};
+use crate::run::{FileId, KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 36] = [
+pub(super) const KINDS: [(u8, &str); 38] = [
     (b'A', "audit entries"),
+    (b'B', "contents of files"),
     (b'C', "connections"),
     (b'D', "drafts of runs"),
     (b'E', "variables"),
+    (b'F', "files"),
     (b'G', "grants"),
     (b'I', "due timers"),
     (b'N', "totals"),
@@ -294,6 +298,30 @@ pub(super) fn audit(number: u64) -> Vec<u8> {
 /// The number in the key of an entry of the audit log.
 pub(super) fn audit_number(key: &[u8]) -> Option<u64> {
     key.get(1..)?.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// The files of a run.
+pub(super) fn files(run: RunId) -> Vec<u8> {
+    join(b'F', &[run.as_bytes()])
+}
+
+pub(super) fn file(id: &FileId) -> Vec<u8> {
+    join(b'F', &[id.run.as_bytes(), &id.random])
+}
+
+/// What the file with this key holds.
+pub(super) fn content_of(file: &[u8]) -> Vec<u8> {
+    join(b'B', &[file.get(1..).unwrap_or_default()])
+}
+
+/// The file that the content with this key is of.
+pub(super) fn of_content(content: &[u8]) -> Vec<u8> {
+    join(b'F', &[content.get(1..).unwrap_or_default()])
+}
+
+/// The run in the key of a file.
+pub(super) fn run_of_file(key: &[u8]) -> Option<RunId> {
+    key.get(1..)?.first_chunk::<16>().map(|bytes| RunId::from_bytes(*bytes))
 }
 
 pub(super) fn draft_of_run(digest: &Digest) -> Vec<u8> {

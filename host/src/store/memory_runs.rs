@@ -11,7 +11,7 @@ use super::run_store::{
     ArrivalId, Asked, Change, CommitError, DedupKey, KeptSignal, Loaded, Place, RunChange, RunFilter, RunHead, RunStore,
     SignalName,
 };
-use crate::run::{Arrival, Entry, KvKey, RunId, Seen, State};
+use crate::run::{Arrival, Entry, FileFacts, FileId, KvKey, RunId, Seen, State};
 use crate::workflow::Key;
 
 /// A store of runs that is gone with the process.
@@ -37,6 +37,7 @@ struct Run {
     head: RunHead,
     segments: Vec<Vec<Entry>>,
     snapshot: Option<(State, usize)>,
+    files: BTreeMap<FileId, (FileFacts, Bytes)>,
 }
 
 impl Tables {
@@ -134,10 +135,16 @@ impl Tables {
             return;
         }
         let run = self.runs.entry(id);
-        let run = run.or_insert_with(|| Run { head: change.head.clone(), segments: Vec::new(), snapshot: None });
+        let run = run.or_insert_with(|| Run {
+            head: change.head.clone(),
+            segments: Vec::new(),
+            snapshot: None,
+            files: BTreeMap::new(),
+        });
         if !change.entries.is_empty() {
             run.segments.push(change.entries.to_vec());
         }
+        run.files.extend(change.files.iter().map(|file| (file.id, (file.facts.clone(), file.content.clone()))));
         run.head = change.head.clone();
         if let Some(state) = &change.snapshot {
             run.snapshot = Some((state.clone(), run.segments.len()));
@@ -266,6 +273,10 @@ impl RunStore for MemoryRunStore {
     fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Error> {
         let found = self.tables().kv.get(key).cloned();
         Ok(found.map_or((None, None), |(number, value)| (Some(number.to_be_bytes().to_vec()), Some(value))))
+    }
+
+    fn file(&self, id: &FileId) -> Result<Option<(FileFacts, Bytes)>, Error> {
+        Ok(self.tables().runs.get(&id.run).and_then(|run| run.files.get(id).cloned()))
     }
 
     fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error> {

@@ -14,7 +14,7 @@ use super::Error;
 use super::audit::AuditEntry;
 use super::timers::{SetAside, StoredTimer, TimerChange};
 use crate::digest::Digest;
-use crate::run::{Arrival, Entry, KvKey, Parent, Reason, RunId, Seen, State, Status};
+use crate::run::{Arrival, Entry, FileFacts, FileId, KvKey, Parent, Reason, RunId, Seen, StagedFile, State, Status};
 use crate::workflow::{Json, Key};
 
 /// What lists of runs show, and where a run stands.
@@ -63,7 +63,7 @@ pub struct RunHead {
     /// Whether and how it waits.
     #[serde(default, skip_serializing_if = "Place::is_active")]
     pub place: Place,
-    /// Bytes of its journal.
+    /// Bytes of its journal and of its files.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bytes: u64,
     /// Messages by name that it keeps for steps to come.
@@ -176,6 +176,8 @@ pub struct RunChange {
     pub waits: Vec<SignalName>,
     /// Messages that it waits for no more.
     pub waits_no_more: Vec<SignalName>,
+    /// Files that its steps made.
+    pub files: Vec<StagedFile>,
     /// It leaves nothing behind but its count and its dedup key.
     pub forget: bool,
 }
@@ -335,6 +337,11 @@ pub trait RunStore: Send + Sync + 'static {
 
     /// A value and what a commit compares.
     fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Error>;
+
+    /// What is known of a file, and what it holds. A store that keeps none has none.
+    fn file(&self, _: &FileId) -> Result<Option<(FileFacts, Bytes)>, Error> {
+        Ok(None)
+    }
 
     /// Runs that wait for a message, `limit` at most.
     fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error>;

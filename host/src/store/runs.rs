@@ -17,7 +17,7 @@ use super::timers::{SetAside, StoredTimer, TimerChange};
 use super::{Error, Store, keys};
 use crate::digest::Digest;
 use crate::limits::DEDUP_MS_MIN;
-use crate::run::{Arrival, Entry, KvKey, RunId, Seen, State};
+use crate::run::{Arrival, Entry, FileFacts, FileId, KvKey, RunId, Seen, StagedFile, State};
 use crate::workflow::{Json, Key};
 
 /// What is refused when a precondition of a batch does not hold.
@@ -62,7 +62,7 @@ impl Pending {
     }
 
     fn run(&mut self, store: &Store, place: usize, change: &RunChange) -> Result<(), Error> {
-        let RunChange { head, before, segments, entries, snapshot, dedup, waits, waits_no_more, forget } = change;
+        let RunChange { head, before, segments, entries, snapshot, dedup, waits, waits_no_more, files, forget } = change;
         let id = head.id;
         if before.is_none() {
             self.batch.add(keys::run_count(&head.workflow), 1);
@@ -97,6 +97,12 @@ impl Pending {
             self.batch.announce(id, segments);
             head.bytes += encoded.len() as u64;
             segments += 1;
+        }
+        for StagedFile { id, facts, content } in files {
+            let key = keys::file(id);
+            self.batch.put(&key, &encode(facts)?);
+            self.batch.put(&keys::content_of(&key), content);
+            head.bytes += content.len() as u64;
         }
         self.index(&head, before.as_ref());
         let totals = stored.as_ref().map(Totals::of).unwrap_or_default();
@@ -155,6 +161,12 @@ impl Pending {
         }
         if let Some((raw, _)) = store.read_raw(&keys::snapshot(head.id))? {
             self.batch.remove(&keys::snapshot(head.id), Some(&raw));
+        }
+        let files = keys::files(head.id);
+        for prefix in [keys::content_of(&files), files] {
+            for (key, raw) in store.scan_raw(&prefix)? {
+                self.batch.remove(&key, Some(&raw));
+            }
         }
         Ok(())
     }
@@ -435,6 +447,14 @@ impl RunStore for Store {
             Some((raw, bytes)) => (Some(raw.0), Some(bytes)),
             None => (None, None),
         })
+    }
+
+    fn file(&self, id: &FileId) -> Result<Option<(FileFacts, Bytes)>, Error> {
+        let key = keys::file(id);
+        let Some(facts) = self.read(&key)? else { return Ok(None) };
+        let content =
+            self.read(&keys::content_of(&key))?.ok_or_else(|| Error::Corrupt(format!("the content of the file {id}")))?;
+        Ok(Some((decode(&facts)?, content)))
     }
 
     fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error> {

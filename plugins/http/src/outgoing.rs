@@ -1,6 +1,7 @@
 //! Bodies of requests that are sent.
 
 use sha2::{Digest as _, Sha256};
+use weft_sdk::capability::files;
 use weft_sdk::prelude::*;
 
 use crate::body::{Fields, base64_bytes, scalar};
@@ -21,6 +22,8 @@ pub(crate) enum Body {
     Xml(Value),
     /// A text in Base64, whose bytes are sent as `application/octet-stream`.
     Base64(Value),
+    /// A file, as its media type says.
+    File(File),
 }
 
 /// A field of a form, with a text or a file.
@@ -32,24 +35,49 @@ pub(crate) struct Part {
     /// Its text.
     #[serde(default)]
     text: Value,
-    /// Its file, such as one of a webhook's `$context.data.files`.
+    /// Its file, such as one of a webhook's `$context.data.files`, or what a step with `save_as` resulted in.
     file: Option<File>,
 }
 
 /// A file.
 #[derive(Deserialize, JsonSchema)]
-struct File {
+pub(crate) struct File {
     /// Its name.
+    #[serde(default = "unnamed")]
     name: String,
     /// Its media type.
     #[serde(default = "octets")]
     media_type: String,
-    /// Its content, in Base64.
+    /// The id of a file that this run knows.
+    id: Option<String>,
+    /// Or its content, in Base64.
+    #[serde(default)]
     content: Value,
 }
 
+/// The media type of bytes of which nothing is known (RFC 2046).
+pub(crate) const OCTETS: &str = "application/octet-stream";
+
 fn octets() -> String {
-    "application/octet-stream".into()
+    OCTETS.into()
+}
+
+fn unnamed() -> String {
+    "file".into()
+}
+
+impl File {
+    /// What it holds, and its media type. `at` is where it stands in the config.
+    fn read(&self, at: &str) -> Result<(&str, Vec<u8>), Failure> {
+        if self.media_type.chars().any(char::is_control) {
+            return Err(Failure::invalid_config(&format!("{at}/media_type"), "give a media type without control characters"));
+        }
+        let content = match &self.id {
+            Some(id) => files::read(id, 0, u32::MAX)?,
+            None => base64_bytes(&self.content, &format!("{at}/content"))?,
+        };
+        Ok((&self.media_type, content))
+    }
 }
 
 impl Body {
@@ -68,6 +96,10 @@ impl Body {
             Self::Text(text) => ("text/plain; charset=utf-8".into(), scalar(text, "/body/text")?.into_bytes()),
             Self::Xml(text) => ("application/xml; charset=utf-8".into(), scalar(text, "/body/xml")?.into_bytes()),
             Self::Base64(text) => (octets(), base64_bytes(text, "/body/base64")?),
+            Self::File(file) => {
+                let (media_type, content) = file.read("/body/file")?;
+                (media_type.into(), content)
+            }
         })
     }
 }
@@ -77,7 +109,7 @@ fn multipart(parts: &[Part], key: &str) -> Result<(String, Vec<u8>), Failure> {
     let mut contents = Vec::with_capacity(parts.len());
     for (nth, part) in parts.iter().enumerate() {
         contents.push(match &part.file {
-            Some(file) => base64_bytes(&file.content, &format!("/body/multipart/{nth}/file/content"))?,
+            Some(file) => file.read(&format!("/body/multipart/{nth}/file"))?.1,
             None => scalar(&part.text, &format!("/body/multipart/{nth}/text"))?.into_bytes(),
         });
     }
@@ -85,13 +117,9 @@ fn multipart(parts: &[Part], key: &str) -> Result<(String, Vec<u8>), Failure> {
     let hash = contents.iter().fold(Sha256::new().chain_update(key), Sha256::chain_update).finalize();
     let boundary = format!("weft-{}", hex::encode(&hash[..16]));
     let mut body = Vec::new();
-    for (nth, (part, content)) in parts.iter().zip(&contents).enumerate() {
+    for (part, content) in parts.iter().zip(&contents) {
         let mut head = format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{}\"", escaped(&part.name));
         if let Some(file) = &part.file {
-            if file.media_type.chars().any(char::is_control) {
-                let place = format!("/body/multipart/{nth}/file/media_type");
-                return Err(Failure::invalid_config(&place, "give a media type without control characters"));
-            }
             head.push_str(&format!("; filename=\"{}\"\r\nContent-Type: {}", escaped(&file.name), file.media_type));
         }
         head.push_str("\r\n\r\n");

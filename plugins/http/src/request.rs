@@ -6,12 +6,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use serde_json::value::{RawValue, to_raw_value};
+use weft_sdk::capability::files;
 use weft_sdk::prelude::*;
 use weft_sdk::{Fault, HttpRequest, Pair, Responded};
 
 use crate::body::Fields;
 use crate::content::{LEVELS_MAX, add, levels};
-use crate::outgoing::Body;
+use crate::outgoing::{Body, OCTETS};
 
 /// Sends an HTTP request to a server and waits for its response. Redirects are followed, five at most.
 #[derive(Deserialize, JsonSchema)]
@@ -34,12 +35,15 @@ pub struct Request {
     #[serde(default = "five_seconds")]
     #[schemars(range(min = 1, max = 900_000))]
     timeout_ms: u32,
-    /// The longest response, in bytes; a longer one fails the step. By default the host's limit.
-    #[schemars(range(min = 1))]
+    /// The longest response, in bytes; a longer one fails the step. By default 1 MiB.
+    #[schemars(range(min = 1, max = 8_388_608))]
     response_bytes_max: Option<u32>,
     /// The stored connection whose base URL and credentials are used.
     #[schemars(extend("x-weft-connection" = "http"))]
     connection: Option<String>,
+    /// Keep what the response holds as a file of the run, under this name; `data` is then the file: `{id, name, media_type, size}`. Whoever
+    /// looks at the run can download it, and later steps can send it on.
+    save_as: Option<String>,
     /// Whether the result is only what the response holds, without status and header fields.
     #[serde(default)]
     only_data: bool,
@@ -78,7 +82,7 @@ struct Reply {
     status_text: &'static str,
     /// Header fields by lower-case name; a list where one came more than once.
     headers: serde_json::Map<String, Value>,
-    /// The body: JSON as its value, a text as it is, anything else in Base64, `null` for none.
+    /// The body: JSON as its value, a text as it is, anything else in Base64, `null` for none; a file for `save_as`.
     #[schemars(with = "Value")]
     data: Box<RawValue>,
 }
@@ -110,9 +114,10 @@ impl Node for Request {
             .fails("tls", "The server's certificate is not one that is trusted, or the connection could not be secured; the message says why.", "/url")
             .fails("unavailable", "The connection broke off: the step's `retry` tries again.", "/url")
             .fails("denied", "No grant lets the request go there (`weft plugin grant weft/http --http HOST`), a secret or the connection may not be used there, or the address is private; the message says which.", "/url")
-            .fails("not-found", "There is no connection of this name (`weft connection set`), or a secret that the config names is gone (`weft secret set`); the message says which.", "/connection")
-            .fails("invalid", "The URL is none, or a header field is none; the message says which.", "/url")
-            .fails("too-large", "The response is longer than `response_bytes_max`, or than the host's limit: ask for less.", "/response_bytes_max")
+            .fails("not-found", "There is no connection of this name (`weft connection set`), or a secret (`weft secret set`) or a file that the config names is gone; the message says which.", "")
+            .fails("invalid", "The URL is none, a header field is none, or `save_as` is no name of a file; the message says which.", "/url")
+            .fails("too-large", "The response is longer than `response_bytes_max` (1 MiB where that is left out): allow more, 8 MiB at most, or ask for less.", "/response_bytes_max")
+            .fails("over-limit", "The files that the step sends or keeps are too many or too long in all.", "/body")
             .fails("invalid-config", "A variable gave what cannot be used; the message names the place.", "")
     }
 
@@ -147,17 +152,8 @@ impl Node for Request {
         };
         let failure = match response {
             Err(fault) => failed(fault),
-            Ok(response) => {
-                if let Some(max) = self.response_bytes_max.filter(|max| response.body.len() > *max as usize) {
-                    let message =
-                        format!("the response has {} bytes; at most {max} are taken (`response_bytes_max`)", response.body.len());
-                    Failure::new("too-large", message).status(Status::Failed)
-                } else if (200..300).contains(&response.status_code) {
-                    return self.result(&response);
-                } else {
-                    refused(&response, call.now_ms())?
-                }
-            }
+            Ok(response) if (200..300).contains(&response.status_code) => return self.result(&response),
+            Ok(response) => refused(&response, call.now_ms())?,
         };
         let failure = self.give_up(failure)?;
         done(serde_json::from_str::<Box<RawValue>>(failure.output.as_deref().unwrap_or("null")).ok())
@@ -180,11 +176,15 @@ impl Request {
             }
             request.body = content;
         }
-        Ok(HttpRequest { headers, timeout_ms: Some(self.timeout_ms), connection: self.connection.clone(), ..request })
+        let more = self.response_bytes_max.map(|max| json!({ "response-bytes-max": max }).to_string());
+        Ok(HttpRequest { headers, timeout_ms: Some(self.timeout_ms), connection: self.connection.clone(), more, ..request })
     }
 
     fn result(&self, response: &HttpResponse) -> Answer {
-        let data = data_of(response)?;
+        let data = match &self.save_as {
+            Some(name) => saved(name, response)?,
+            None => data_of(response)?,
+        };
         if self.only_data {
             return done(data);
         }
@@ -231,13 +231,31 @@ fn with_query(url: &str, query: &[Pair]) -> String {
     format!("{url}{between}{}", pairs.finish())
 }
 
+/// A file of the run that holds what the response holds.
+fn saved(name: &str, response: &HttpResponse) -> Result<Box<RawValue>, Failure> {
+    let media_type = match media_type_of(response) {
+        "" => OCTETS,
+        media_type => media_type,
+    };
+    let file = files::create(name, media_type, &response.body)?;
+    let shown = json!({ "id": file.id, "name": file.name, "media_type": file.media_type, "size": file.size });
+    to_raw_value(&shown).map_err(invalid_json)
+}
+
+fn media_type_of(response: &HttpResponse) -> &str {
+    response.headers.iter().find(|header| header.name == "content-type").map_or("", |header| &header.value)
+}
+
+fn invalid_json(error: serde_json::Error) -> Failure {
+    Failure::new("invalid-json", error.to_string())
+}
+
 /// What the response holds.
 fn data_of(response: &HttpResponse) -> Result<Box<RawValue>, Failure> {
-    let failed = |error: serde_json::Error| Failure::new("invalid-json", error.to_string());
     if response.body.is_empty() {
         return Ok(RawValue::NULL.to_owned());
     }
-    let media_type = response.headers.iter().find(|header| header.name == "content-type").map_or("", |header| &header.value);
+    let media_type = media_type_of(response);
     let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_json = essence == "application/json" || essence.ends_with("+json");
     if is_json
@@ -252,8 +270,8 @@ fn data_of(response: &HttpResponse) -> Result<Box<RawValue>, Failure> {
         || essence.ends_with("xml")
         || ["application/x-www-form-urlencoded", "application/javascript", "application/yaml"].contains(&essence.as_str());
     match std::str::from_utf8(&response.body) {
-        Ok(text) if is_text => to_raw_value(text).map_err(failed),
-        _ => to_raw_value(&STANDARD.encode(&response.body)).map_err(failed),
+        Ok(text) if is_text => to_raw_value(text).map_err(invalid_json),
+        _ => to_raw_value(&STANDARD.encode(&response.body)).map_err(invalid_json),
     }
 }
 

@@ -39,6 +39,11 @@ pub mod kv {
     pub use crate::bindings::weft::plugin::kv::{get, remove, set};
 }
 
+/// Files of the run: kept exactly once with the call, as long as the run is. A person downloads them.
+pub mod files {
+    pub use crate::bindings::weft::plugin::files::{File, create, read};
+}
+
 /// Starts other workflows.
 pub mod workflows {
     pub use crate::bindings::weft::plugin::workflows::start;

@@ -99,6 +99,7 @@ impl World {
             dedup: None,
             waits: Vec::new(),
             waits_no_more: Vec::new(),
+            files: Vec::new(),
             forget: false,
         };
         self.store.commit(vec![Change::Run(Box::new(change))]).await.unwrap();

@@ -22,7 +22,7 @@ use super::secrets::Filled;
 use super::target::Target;
 use super::{HttpClient, Sent, client, exchange, public_only, trusting_system};
 use crate::capability::connections::{Auth, Credentials, Settings};
-use crate::limits::SECRET_BYTES_MAX;
+use crate::limits::{HTTP_RESPONSE_BYTES_DEFAULT, SECRET_BYTES_MAX};
 use crate::run::{Fault, Response};
 
 /// How long before its end a token is not used any more: a request takes a while to arrive.
@@ -116,8 +116,8 @@ impl Connection {
     }
 
     /// Sends a request by this connection's own TLS settings.
-    pub(super) async fn exchange(&self, request: http::Request<Full<Bytes>>) -> Result<Response, Fault> {
-        let response = exchange(&self.client, request).await?;
+    pub(super) async fn exchange(&self, request: http::Request<Full<Bytes>>, bytes_max: usize) -> Result<Response, Fault> {
+        let response = exchange(&self.client, request, bytes_max).await?;
         if response.status == 401 {
             // The next request asks for another token.
             *self.token.lock().await = None;
@@ -144,7 +144,7 @@ impl Connection {
         let request = http::Request::builder().method(Method::POST).uri(url.as_str()).header(AUTHORIZATION, value);
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").header("accept", "application/json");
         let request = request.body(Full::new(Bytes::from(form))).map_err(|error| invalid(&error))?;
-        let response = exchange(&self.client, request).await?;
+        let response = exchange(&self.client, request, HTTP_RESPONSE_BYTES_DEFAULT).await?;
         if response.status != 200 {
             let message = format!("the token server of the connection `{}` answered with status {}", self.name, response.status);
             let passes = response.status >= 500 || response.status == 429;

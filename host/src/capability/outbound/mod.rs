@@ -27,7 +27,7 @@ use sha2::{Digest as _, Sha256};
 use tower_service::Service as _;
 
 use super::connections::Connections;
-use crate::limits::{HTTP_CONNECT_MS_MAX, HTTP_MS_DEFAULT, HTTP_MS_MAX, HTTP_RESPONSE_BYTES_MAX};
+use crate::limits::{HTTP_CONNECT_MS_MAX, HTTP_MS_DEFAULT, HTTP_MS_MAX};
 use crate::plugin::Sender;
 use crate::run::{Fault, Request, Response};
 pub use address::is_public;
@@ -143,6 +143,7 @@ impl HttpClient {
         if let Some(connection) = &connection {
             connection.authorize(&mut filled).await?;
         }
+        let bytes_max = request.response_bytes_max();
         let mut redirects = 0;
         loop {
             let mut sent = http::Request::new(Full::new(filled.body.clone()));
@@ -150,8 +151,8 @@ impl HttpClient {
             (*sent.method_mut(), *sent.uri_mut(), *sent.headers_mut()) = (method.clone(), uri, filled.headers.clone());
             // The connection is for the first server only.
             let response = match connection.take() {
-                Some(connection) => connection.exchange(sent).await?,
-                None => exchange(&self.client, sent).await?,
+                Some(connection) => connection.exchange(sent, bytes_max).await?,
+                None => exchange(&self.client, sent, bytes_max).await?,
             };
             let location = response.headers.iter().find(|(name, _)| &**name == "location").map(|(_, location)| location);
             let followed = next_method(&method, response.status).zip(location);
@@ -178,13 +179,13 @@ impl HttpClient {
     }
 }
 
-/// Sends one request and reads its response.
-async fn exchange(client: &Sent, request: http::Request<Full<Bytes>>) -> Result<Response, Fault> {
+/// Sends one request and reads its response, whose body has `bytes_max` bytes at most.
+async fn exchange(client: &Sent, request: http::Request<Full<Bytes>>, bytes_max: usize) -> Result<Response, Fault> {
     let response = client.request(request).await.map_err(|error| fault_of(&error))?;
     let (parts, body) = response.into_parts();
-    let body = Limited::new(body, HTTP_RESPONSE_BYTES_MAX).collect().await.map_err(|error| {
+    let body = Limited::new(body, bytes_max).collect().await.map_err(|error| {
         if error.is::<LengthLimitError>() {
-            Fault::new("too-large", format!("the response has more than {HTTP_RESPONSE_BYTES_MAX} bytes"))
+            Fault::new("too-large", format!("the response has more than {bytes_max} bytes"))
         } else {
             Fault::passing("unavailable", format!("the response broke off: {error}"))
         }

@@ -86,6 +86,7 @@ fn a_call_s_requests_have_keys_that_stay() {
         body: Bytes::new(),
         timeout_ms: None,
         connection: None,
+        response_bytes_max: None,
     };
     let key = |call: &str, name: &str| {
         let request = with_key(request(Vec::new()), call, name);

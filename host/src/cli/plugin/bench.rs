@@ -225,6 +225,12 @@ fn show_trial(trial: &Trial) {
         }
     }
     let mut did: Vec<String> = trial.kv.iter().map(|(key, value)| format!("keeps {key} = {value}")).collect();
+    did.extend(
+        trial
+            .files
+            .iter()
+            .map(|file| format!("makes the file {} ({}, {} bytes)", file["name"], file["media_type"], file["size"])),
+    );
     did.extend(trial.starts.iter().map(|start| format!("starts {} with {}", start["workflow"], start["context"])));
     did.extend(trial.output.iter().map(|output| format!("sets the run's output to {output}")));
     did.extend(trial.results.iter().map(|(step, result)| format!("sets the result of {step} to {result}")));

@@ -29,6 +29,9 @@ pub(in crate::cli) struct Granted {
     /// Let it keep values of its own.
     #[arg(long)]
     kv: bool,
+    /// Let it make files in its runs and read those that they know.
+    #[arg(long)]
+    files: bool,
     /// Keep with its runs what the host answers its calls, so that `plugin replay` can try another version on that.
     #[arg(long)]
     record: bool,
@@ -54,6 +57,9 @@ pub(super) async fn grant(client: &Client, name: &str, granted: &Granted, add: b
     }
     if granted.kv {
         grants["kv"] = true.into();
+    }
+    if granted.files {
+        grants["files"] = true.into();
     }
     if granted.record {
         grants["record"] = true.into();

@@ -265,6 +265,7 @@ impl Guest<'_> {
             body: Bytes::new(),
             timeout_ms: None,
             connection: None,
+            response_bytes_max: None,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::executor::{
     Waiting,
 };
 use crate::plugin::{HostPattern, SecretSource};
-use crate::run::{Arrival, Decision, Entry, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind};
+use crate::run::{Arrival, Decision, Entry, FileFacts, FileId, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind};
 use crate::store::{
     ArrivalId, Asked, Change, CommitError, Error, KeptSignal, Loaded, MemoryRunStore, Place, RunFilter, RunHead, RunStore,
     SignalName,
@@ -214,6 +214,10 @@ impl RunStore for Dying {
 
     fn kv(&self, key: &KvKey) -> Result<(Seen, Option<Bytes>), Error> {
         self.inner.kv(key)
+    }
+
+    fn file(&self, id: &FileId) -> Result<Option<(FileFacts, Bytes)>, Error> {
+        self.inner.file(id)
     }
 
     fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error> {

@@ -4,6 +4,7 @@ mod audit;
 mod connections;
 mod environment;
 mod events;
+mod files;
 mod fires;
 mod held;
 mod plugins;
@@ -95,6 +96,7 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::POST, "/runs/{id}/tasks", |call| Box::pin(runs::act(call)));
     add(Method::POST, "/runs/{id}/decide", |call| Box::pin(runs::decide(call)));
     add(Method::GET, "/runs/{id}/events", |call| Box::pin(events::of_run(call)));
+    add(Method::GET, "/files/{id}", |call| Box::pin(files::show(call)));
     add(Method::GET, "/events", |call| Box::pin(events::of_all(call)));
     add(Method::POST, "/workflows/{key}/runs", |call| Box::pin(runs::start(call)));
     add(Method::POST, "/workflows/{key}/signals", |call| Box::pin(runs::signal_workflow(call)));

@@ -98,7 +98,15 @@ fn child(workflow: &str) -> WaitKind {
 fn request() -> WaitKind {
     let (method, url) = ("GET".into(), "http://example.org".into());
     let (headers, body) = Default::default();
-    WaitKind::Request(Box::new(Request { method, url, headers, body, timeout_ms: None, connection: None }))
+    WaitKind::Request(Box::new(Request {
+        method,
+        url,
+        headers,
+        body,
+        timeout_ms: None,
+        connection: None,
+        response_bytes_max: None,
+    }))
 }
 
 fn arrived(arrival: Arrival) -> Entry {

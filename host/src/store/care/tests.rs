@@ -54,6 +54,7 @@ fn run(number: u64, place: Place, bytes: usize) -> Change {
         dedup: Some(number.to_string().into()),
         waits,
         waits_no_more: Vec::new(),
+        files: Vec::new(),
         forget: false,
     }))
 }

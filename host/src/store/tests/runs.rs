@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::run::{Accepted, Arrival, Entry, KvKey, Reason, RunId, Status};
+use crate::run::{Accepted, Arrival, Entry, FileFacts, FileId, KvKey, Reason, RunId, StagedFile, Status};
 use crate::workflow::{Json, Key};
 
 /// A store of runs, and the folder that goes with it.
@@ -60,6 +60,7 @@ fn change(head: &RunHead, before: Option<&RunHead>, segments: u32, entries: &[En
         dedup: None,
         waits: Vec::new(),
         waits_no_more: Vec::new(),
+        files: Vec::new(),
         forget: false,
     }
 }
@@ -276,6 +277,28 @@ fn a_value_that_was_changed_meanwhile_refuses_the_batch() {
             store.make(vec![Change::KvSeen(kv("a"), seen), Change::Kv(kv("a"), None)]);
             assert_eq!(store.runs.kv(&kv("a")).unwrap(), (None, None));
         }
+    }
+}
+
+#[test]
+fn files_come_and_go_with_their_run() {
+    let file = |number: u8, size: usize| StagedFile {
+        id: FileId { run: id(1), random: [number; 10] },
+        facts: FileFacts { name: "a".into(), media_type: "text/plain".into(), size: u32::try_from(size).unwrap() },
+        content: vec![number; size].into(),
+    };
+    // One inline, one in pieces, one of its own, one empty.
+    let files: Vec<StagedFile> = [(1, 10), (2, 20_000), (3, 300_000), (4, 0)].map(|(number, size)| file(number, size)).into();
+    for store in all() {
+        let (mut first, other) = (head(1, "w"), head(2, "w"));
+        store.make(vec![run(RunChange { files: files.clone(), ..change(&first, None, 0, &[entry("x")]) }), begin(&other)]);
+        for StagedFile { id, facts, content } in &files {
+            assert_eq!(store.runs.file(id).unwrap(), Some((facts.clone(), content.clone())));
+        }
+        assert_eq!(store.runs.file(&FileId { run: id(2), random: [1; 10] }).unwrap(), None);
+        let before = std::mem::replace(&mut first, RunHead { place: Place::Ended, ..head(1, "w") });
+        store.make(vec![run(RunChange { forget: true, ..change(&first, Some(&before), 1, &[]) })]);
+        assert!(files.iter().all(|file| store.runs.file(&file.id).unwrap().is_none()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use weft_sdk::HttpRequest;
-use weft_sdk::capability::{Encoding, Hash, Key, SecretKey, hmac, http, kv, verify_hmac, verify_secret, workflows};
+use weft_sdk::capability::{Encoding, Hash, Key, SecretKey, files, hmac, http, kv, verify_hmac, verify_secret, workflows};
 use weft_sdk::prelude::*;
 use wstd::http::{Body, Client, Request};
 
@@ -38,12 +38,40 @@ impl Node for Invoke {
                 kv::remove("key")?;
                 done(true)
             }
+            "files.create" => done(files::create("a.txt", "text/plain", b"value")?.size),
+            "files.read" => {
+                // That there is no such file is not for it to know either, without the grant.
+                let id = "00000000-0000-7000-8000-000000000000.00000000000000000000";
+                match files::read(id, 0, 1) {
+                    Err(fault) if fault.code == "not-found" => done(false),
+                    read => done(read?.len()),
+                }
+            }
             "workflows.start" => done(workflows::start(&self.workflow, "null")?),
             "crypto.hmac" => done(hmac(Hash::Sha256, &key(), b"data")?.len()),
             "crypto.verify-hmac" => done(verify_hmac(Hash::Sha256, &key(), b"data", &[0; 32])?),
             "crypto.verify-secret" => done(verify_secret(&self.token, "guess")?),
             other => Err(Failure::new("unknown", format!("no function `{other}`"))),
         }
+    }
+}
+
+/// Reads a file whose id it puts together, as one does who guesses.
+#[derive(Deserialize, JsonSchema)]
+struct Guess {
+    /// The id, in two halves.
+    halves: [String; 2],
+    /// The id, where the step is told of it.
+    #[serde(default)]
+    #[allow(dead_code, reason = "that it stands in the config is what matters")]
+    told: Option<String>,
+}
+
+impl Node for Guess {
+    const NAME: &str = "guess";
+
+    fn execute(self, _: &Call) -> Answer {
+        done(files::read(&self.halves.concat(), 0, u32::MAX)?.len())
     }
 }
 
@@ -112,4 +140,4 @@ impl Node for Fetch {
     }
 }
 
-weft_sdk::plugin! { name: "acme/caller", nodes: [Invoke, Fetch] }
+weft_sdk::plugin! { name: "acme/caller", nodes: [Invoke, Guess, Fetch] }

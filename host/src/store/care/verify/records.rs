@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::{REBUILD, RESTORE, Verifier};
 use crate::digest::Digest;
-use crate::run::{Arrival, Entry, RunId};
+use crate::run::{Arrival, Entry, FileFacts, RunId};
 use crate::store::catalog::{self, Draft, PluginRecord, QueueRecord, Revision, WorkflowHead};
 use crate::store::connections::SealedConnection;
 use crate::store::history::Totals;
@@ -47,6 +47,8 @@ impl Verifier<'_> {
             b's' => json::<SealedSecret>(content).map(drop),
             b'C' => json::<SealedConnection>(content).map(drop),
             b'r' => self.run(key, packed(content)?),
+            b'F' => self.file(key, &packed(content)?),
+            b'B' => ensure(self.is_there(&keys::of_content(key)), "its file is not there", RESTORE),
             b'j' => self.segment(key, &packed::<Vec<Entry>>(content)?),
             b'z' => self.snapshot(key, content),
             b'a' | b'b' | b'e' | b'o' | b'q' | b't' => self.index(key),
@@ -130,6 +132,12 @@ impl Verifier<'_> {
         }
         ensure(self.is_there(&keys::run(run)), format!("there is no run {run}"), RESTORE)?;
         ensure(matches!(entries.first(), Some(Entry::Accepted(_))), format!("run {run} was not accepted"), RUN_AGAIN)
+    }
+
+    fn file(&mut self, key: &[u8], facts: &FileFacts) -> Result<(), Wrong> {
+        let run = keys::run_of_file(key).is_some_and(|run| self.is_there(&keys::run(run)));
+        ensure(run, format!("the run of the file `{}` is not there", facts.name), RESTORE)?;
+        ensure(self.is_there(&keys::content_of(key)), format!("the content of the file `{}` is not there", facts.name), RESTORE)
     }
 
     fn snapshot(&mut self, key: &[u8], content: &[u8]) -> Result<(), Wrong> {
