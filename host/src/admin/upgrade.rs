@@ -360,7 +360,7 @@ fn asks(plugin: &Plugin) -> Vec<&'static str> {
 /// Whether anything of that is granted.
 fn allows(grants: &Grants, asked: &str) -> bool {
     match asked {
-        "http" => !grants.http.is_empty(),
+        "http" => !grants.http.is_empty() || !grants.connections.is_empty(),
         "secrets" => !grants.secrets.is_empty(),
         "workflows" => !grants.workflows.is_empty(),
         "files" => grants.files,
