@@ -85,6 +85,13 @@ fn run_command(command: &mut Command) -> Result<()> {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     eprintln!("xtask: {}", words.join(" "));
+    // What cargo says of xtask is not about what it builds: build scripts that look at it (ring's) would run again whenever somebody calls
+    // cargo now with and now without xtask, and with them the host would be built again.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|beginning| name.to_string_lossy().starts_with(beginning)) {
+            command.env_remove(name);
+        }
+    }
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => bail!("`{}` failed ({status})", words.join(" ")),
