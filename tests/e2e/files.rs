@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Data, Host, workflow};
+use crate::harness::{Data, Host, example, workflow};
 use crate::outgoing::let_out;
 use crate::web::{Reply, Web};
 
@@ -42,12 +42,8 @@ fn the_example_keeps_what_it_fetched_and_sends_it_on() {
     let host = Host::start();
     let server = office();
     let_out(&host, &server);
-    let example = std::fs::read_to_string(crate::harness::repository().join("tests/workflows/send-invoice.yaml")).unwrap();
-    let here = example.replace("https://shop.example.org", &server.url()).replace("https://books.example.org", &server.url());
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), here).unwrap();
-    let applied = host.cli(&["workflow", "apply", file.path().to_str().unwrap(), "--activate"]);
-    assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+    let here = [("https://shop.example.org", server.url()), ("https://books.example.org", server.url())];
+    host.apply(&example("send-invoice", &here.each_ref().map(|(there, here)| (*there, here.as_str()))));
 
     let answer = host.hook("send-invoice", br#"{"number": 7}"#);
     assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(&answer.body));
@@ -73,6 +69,7 @@ fn the_example_keeps_what_it_fetched_and_sends_it_on() {
         (&b"nosniff"[..], &b"sandbox"[..])
     );
     assert_eq!(loaded.body, content);
+    let file = tempfile::NamedTempFile::new().unwrap();
     let saved = file.path().to_str().unwrap();
     assert!(host.cli(&["run", "file", &id, "--output", saved]).status.success());
     assert_eq!(std::fs::read(saved).unwrap(), content);

@@ -34,7 +34,15 @@ impl Data {
     pub(crate) fn compiled() -> Self {
         static COMPILED: OnceLock<PathBuf> = OnceLock::new();
         let compiled = COMPILED.get_or_init(|| {
-            let folder = target().join(format!("tmp/e2e-compiled-{}", std::process::id()));
+            const NAME: &str = "e2e-compiled-";
+            // Those of earlier runs: each holds 30 MB.
+            for entry in std::fs::read_dir(target().join("tmp")).into_iter().flatten().flatten() {
+                let name = entry.file_name().into_string().unwrap();
+                if name.strip_prefix(NAME).is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+                    let _ = std::fs::remove_dir_all(entry.path());
+                }
+            }
+            let folder = target().join(format!("tmp/{NAME}{}", std::process::id()));
             let _ = std::fs::remove_dir_all(&folder);
             std::fs::create_dir_all(folder.join("cache")).unwrap();
             let data = Host::start_in(Self::new(), &[]).stop();

@@ -98,16 +98,17 @@ impl Admin {
         })
     }
 
-    /// The places in active revisions that name a connection: `crm-sync-00003 at /steps/0/config/connection`.
+    /// The places in revisions that are active or on trial that name a connection: `crm-sync-00003 at /steps/0/config/connection`.
     pub async fn uses_of_connection(&self, name: &str) -> Result<Vec<String>, Error> {
         let (name, registry) = (name.to_owned(), self.registry.clone());
         self.read(move |store| {
             let mut uses = Vec::new();
             for head in store.workflows(None, usize::MAX)? {
-                let Some(active) = head.active_revision else { continue };
-                if let Some(revision) = store.revision(&head.key, active)? {
+                let on_trial = head.canary.as_ref().map(|canary| canary.revision);
+                for number in head.active_revision.into_iter().chain(on_trial) {
+                    let Some(revision) = store.revision(&head.key, number)? else { continue };
                     let places = places_of(&revision, &name, &registry);
-                    uses.extend(places.into_iter().map(|place| format!("{}-{active:05} at {place}", head.key)));
+                    uses.extend(places.into_iter().map(|place| format!("{}-{number:05} at {place}", head.key)));
                 }
             }
             Ok(uses)

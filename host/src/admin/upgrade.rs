@@ -106,6 +106,8 @@ impl Admin {
             None => None,
         };
         let _changing = self.changing.lock().await;
+        // Making calls again takes its time, and the version may have been removed meanwhile.
+        let plugin = self.version_of(name, Some(&plugin.description.version))?;
         let mut moves = Vec::new();
         for (head, revision) in self.users_of(name).await? {
             if head.active_revision != Some(revision.number) {
@@ -146,14 +148,22 @@ impl Admin {
         let versions: BTreeSet<Version> = pins.map(|pin| pin.version.clone()).collect();
         let mut differs = BTreeMap::new();
         for old in versions {
-            let Replayed { calls, same, unrecorded, .. } = self.replay(name, new, &old, last).await?;
+            if self.registry.release(name, &old).is_none() {
+                differs.insert(old.clone(), Some(format!("{old} is not installed, so its calls cannot be made again")));
+                continue;
+            }
+            let Replayed { calls, same, unrecorded, is_cut, .. } = self.replay(name, new, &old, last).await?;
             let other = calls.saturating_sub(same + unrecorded);
-            let reason = match (other, same) {
-                (0, 0) => Some(format!("there are no calls of {old} to be made again")),
-                (0, _) => None,
-                _ => Some(format!(
-                    "{other} of {calls} calls of {old} come out differently: `weft plugin replay {name}@{new} --against {old}`"
-                )),
+            let reason = if other > 0 {
+                let look = format!("`weft plugin replay {name}@{new} --against {old} --last {last}`");
+                Some(format!("{other} of {calls} calls of {old} come out differently: {look}"))
+            } else if unrecorded > 0 {
+                let how = format!("`weft plugin grant {name} --add --record` keeps them");
+                Some(format!("what the host answered to {unrecorded} of {calls} calls of {old} is not kept: {how}"))
+            } else if is_cut && calls < last {
+                Some(format!("only {calls} calls of {old} could be made again in time"))
+            } else {
+                (same == 0).then(|| format!("there are no calls of {old} to be made again"))
             };
             differs.insert(old, reason);
         }

@@ -156,9 +156,8 @@ impl Connections {
         // As it will be used: what cannot be is refused now.
         Connection::open(name, settings.clone(), credentials.clone()).map_err(ConnectionError::Invalid)?;
         let _changing = self.changing.lock().await;
-        let all = self.store.connections()?;
-        let old = all.iter().find(|known| &*known.name == name);
-        if old.is_none() && all.len() >= CONNECTIONS_STORED_MAX {
+        let old = self.store.connection(name)?;
+        if old.is_none() && self.store.connections()?.len() >= CONNECTIONS_STORED_MAX {
             return Err(ConnectionError::Invalid(format!("a host has at most {CONNECTIONS_STORED_MAX} connections")));
         }
         let version = old.map_or(0, |old| old.version) + 1;

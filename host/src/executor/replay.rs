@@ -65,7 +65,7 @@ pub struct Difference {
     pub run: String,
     /// The activation's path.
     pub activation: Box<str>,
-    /// `outcome`, `effects` (of its run: output, results, response, messages), `staged` (values and starts) or `requests`.
+    /// `outcome`, `effects` (of its run: output, results, response, messages), `staged` (values, starts and files) or `requests`.
     pub what: &'static str,
     /// What came of it then.
     pub old: String,
@@ -145,7 +145,7 @@ impl Services for Answers {
         let given = self.take(&asked_send(&request), || format!("{} {}", request.method, request.url));
         Box::pin(async move {
             match given? {
-                Given::Response(response) => Ok(response),
+                Given::Response(response) => request.admit(response),
                 given => Err(other(given)),
             }
         })

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::called::Response;
 use super::id::RunId;
 use crate::limits::{HTTP_RESPONSE_BYTES_DEFAULT, HTTP_RESPONSE_BYTES_MAX};
 use crate::workflow::{Json, Key};
@@ -123,6 +124,15 @@ impl Request {
     pub fn response_bytes_max(&self) -> usize {
         let asked = self.response_bytes_max.map_or(HTTP_RESPONSE_BYTES_DEFAULT, |max| max as usize);
         asked.min(HTTP_RESPONSE_BYTES_MAX)
+    }
+
+    /// A response to it that is there already, as a host that reads it would have it.
+    pub fn admit(&self, response: Response) -> Result<Response, Fault> {
+        let bytes_max = self.response_bytes_max();
+        if response.body.len() > bytes_max {
+            return Err(Fault::new("too-large", format!("the response has more than {bytes_max} bytes")));
+        }
+        Ok(response)
     }
 
     /// How much is sent, in bytes: the URL, header fields and the body.

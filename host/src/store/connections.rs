@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::audit::AuditEntry;
-use super::kv::Order;
-use super::record::Batch;
+use super::catalog::decode;
 use super::{Error, Store, keys};
 
 /// A connection whose credentials only the holder of the master key can open.
@@ -27,14 +26,7 @@ pub struct SealedConnection {
 impl Store {
     /// Stores a connection in the place of its previous version, if there is one.
     pub async fn put_connection(&self, connection: &SealedConnection, entry: &AuditEntry) -> Result<(), Error> {
-        let key = keys::connection(&connection.name);
-        let old = self.read_raw(&key)?.map(|(raw, _)| raw);
-        let bytes = serde_json::to_vec(connection).map_err(|error| Error::Engine(format!("encoding: {error}")))?;
-        let mut batch = Batch::default();
-        batch.expect(&key, old.as_ref());
-        batch.replace(&key, &bytes, old.as_ref());
-        batch.audit(entry)?;
-        self.commit_batch(batch).await
+        self.put_named(keys::CONNECTIONS, &connection.name, connection, entry).await
     }
 
     /// Removes a connection. False: there was none.
@@ -49,11 +41,6 @@ impl Store {
 
     /// Every connection, sealed.
     pub fn connections(&self) -> Result<Vec<SealedConnection>, Error> {
-        let pairs = self.scan(keys::CONNECTIONS, None, Order::Ascending, usize::MAX)?;
-        pairs.iter().map(|(_, bytes)| decode(bytes)).collect()
+        Ok(self.named(keys::CONNECTIONS)?.into_iter().map(|(_, connection)| connection).collect())
     }
-}
-
-fn decode(bytes: &[u8]) -> Result<SealedConnection, Error> {
-    serde_json::from_slice(bytes).map_err(|error| Error::Corrupt(format!("a connection cannot be read: {error}")))
 }

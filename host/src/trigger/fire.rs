@@ -73,8 +73,8 @@ impl Triggers {
         let remote_address: Box<str> = request.remote_address.as_str().into();
         let event = Arc::new(Event::Http(request));
         loop {
-            let asked = self.ask(program, &event, Some(remote_address.clone()), None).await?;
-            let note = asked.reaction.note.clone();
+            let mut asked = self.ask(program, &event, Some(remote_address.clone()), None).await?;
+            let note = asked.reaction.note.take();
             match self.react(program, asked).await {
                 // What it read was changed by others meanwhile: nothing was kept, and it is asked again.
                 Err(FireError::Executor(error)) if error.is_changed() => {}

@@ -114,7 +114,12 @@ impl Received {
         self.body_bytes = Some(body.len() as u64);
     }
 
-    /// Takes a value out of it, also where it is cut off at the end.
+    /// Whether the body is only the beginning of what came.
+    pub fn is_cut(&self) -> bool {
+        self.body_bytes.is_some_and(|bytes| bytes > REQUEST_KEPT_BODY_BYTES as u64)
+    }
+
+    /// Takes a value out of it; out of the URL and the body also where it is cut off at the end.
     fn mask(&mut self, (value, instead): &Hidden) {
         for text in [Some(&mut self.head), self.became.note.as_mut()].into_iter().flatten() {
             if let Some(new) = replaced(text.as_bytes(), value, instead.as_bytes()) {
@@ -124,8 +129,7 @@ impl Received {
         if let Ok(value) = str::from_utf8(value) {
             self.target = masked_target(&self.target, value, instead);
         }
-        let is_cut = self.body_bytes.is_some_and(|bytes| bytes > self.body.len() as u64);
-        let kept = self.body.len() - if is_cut { begun(&self.body, value) } else { 0 };
+        let kept = self.body.len() - if self.is_cut() { begun(&self.body, value) } else { 0 };
         let new = replaced(&self.body[..kept], value, instead.as_bytes());
         if kept < self.body.len() || new.is_some() {
             // A text with a secret in it is shown as a text.
@@ -191,7 +195,8 @@ fn masked_target(target: &str, value: &str, instead: &str) -> Box<str> {
         });
         text = format!("{text}?{}", pairs.collect::<Vec<_>>().join("&"));
     }
-    text.into()
+    // It may stand across what parts a URL.
+    if holds(&text) { instead.into() } else { text.into() }
 }
 
 impl LastRequests {
@@ -216,6 +221,11 @@ impl LastRequests {
             }
         }
         all.insert(workflow.clone(), VecDeque::from([received]));
+    }
+
+    /// Whether there is no request of a workflow.
+    pub fn is_empty_of(&self, workflow: &Key) -> bool {
+        !self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(workflow)
     }
 
     /// The requests of a workflow, newest first, without these secrets.
@@ -274,6 +284,14 @@ mod tests {
         assert_eq!(&*shown[0].target, "/hooks/a?key=[secret a]&access_token=[hidden]");
         requests.mask(&secret());
         assert!(!format!("{:?}", requests.of(&key, &[])).contains("s3cret"));
+    }
+
+    #[test]
+    fn a_secret_may_stand_across_what_parts_a_url() {
+        for target in ["/hooks/a?YWJjZA==", "/hooks/a?b=YWJjZA==&c", "/YWJjZA==", "/a?YWJjZA%3D%3D=1"] {
+            let shown = masked_target(target, "YWJjZA==", "[secret a]");
+            assert!(!shown.contains("YWJjZA") && shown.contains("[secret a]"), "{target}: {shown}");
+        }
     }
 
     #[test]

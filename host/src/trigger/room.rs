@@ -21,7 +21,7 @@ pub(super) struct Room {
 }
 
 /// What was known when somebody began to count.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) struct Before {
     most: Option<usize>,
     under_way: usize,

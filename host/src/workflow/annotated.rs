@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::definition::escape;
 use super::raw::Place;
 
 /// Texts of a config at places whose schema has this annotation: where each stands, what the annotation says, and the text.
@@ -16,7 +17,7 @@ fn look<'a>(place: &Place<'a>, config: &'a Value, annotation: &str, at: String, 
         Value::String(text) => found.extend(place.says(annotation).map(|says| (at, says, text.as_str()))),
         Value::Object(members) => {
             for (name, member) in members {
-                let at = format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+                let at = format!("{at}/{}", escape(name));
                 look(&place.member(name), member, annotation, at, found);
             }
         }

@@ -74,6 +74,9 @@ impl File {
         }
         let content = match &self.id {
             Some(id) => files::read(id, 0, u32::MAX)?,
+            None if self.content.is_null() => {
+                return Err(Failure::invalid_config(at, "give the file's `id`, or its `content` in Base64"));
+            }
             None => base64_bytes(&self.content, &format!("{at}/content"))?,
         };
         Ok((&self.media_type, content))

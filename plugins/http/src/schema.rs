@@ -193,6 +193,11 @@ impl Look<'_> {
                 (!matches).then(|| format!("this must match {wanted}"))
             }
             "uniqueItems" if *wanted == true => {
+                // Each is looked at whole.
+                self.work.set(self.work.get().saturating_sub(nodes(value) / 16));
+                if self.is_over() {
+                    return;
+                }
                 let mut seen = HashSet::new();
                 let twice = !value.as_array().into_iter().flatten().all(|item| seen.insert(item));
                 twice.then(|| "the items must differ".into())
@@ -282,6 +287,16 @@ fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
+/// About how much there is to look at in a value.
+fn nodes(value: &Value) -> usize {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(nodes).sum::<usize>(),
+        Value::Object(members) => 1 + members.values().map(nodes).sum::<usize>(),
+        Value::String(text) => 1 + text.len() / 256,
+        _ => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -342,6 +357,9 @@ mod tests {
         let doubling = json!({"anyOf": [{"items": {"$ref": "#"}, "type": "array"}, {"items": {"$ref": "#"}, "minItems": 1}]});
         let deep = (0..40).fold(json!("end"), |inner, _| json!([inner]));
         too_much(&doubling, &deep);
+        let wide = json!([(0..100_000).map(Value::from).collect::<Value>()]);
+        let unique = json!({"uniqueItems": true, "anyOf": [{"type": "string"}, {"$ref": "#"}, {"$ref": "#"}]});
+        too_much(&unique, &wide);
     }
 
     #[test]

@@ -8,12 +8,16 @@ use crate::Failure;
 /// Reads a config, or a part of one that stands at a place (JSON Pointer): one that was kept raw, and is filled in now. What does not fit is the
 /// failure `invalid-config` with the place of it.
 pub fn read<T: DeserializeOwned>(json: &str, at: &str) -> Result<T, Failure> {
-    let mut reader = serde_json::Deserializer::from_str(json);
-    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let inner = error.inner();
+    serde_json::from_str(json).map_err(|error| {
+        // Following the place costs at each member: only what does not fit is read so.
+        let mut reader = serde_json::Deserializer::from_str(json);
+        let place = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+            Err(error) => pointer(at, error.path()),
+            Ok(_) => at.to_owned(),
+        };
         // Nobody has written the text that it counts in.
-        let (message, place) = (inner.to_string(), format!(" at line {} column {}", inner.line(), inner.column()));
-        Failure::invalid_config(&pointer(at, error.path()), message.strip_suffix(&place).unwrap_or(&message))
+        let (message, counted) = (error.to_string(), format!(" at line {} column {}", error.line(), error.column()));
+        Failure::invalid_config(&place, message.strip_suffix(&counted).unwrap_or(&message))
     })
 }
 

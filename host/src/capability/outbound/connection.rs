@@ -14,7 +14,7 @@ use percent_encoding::percent_decode;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::address::is_public;
@@ -88,6 +88,9 @@ impl Connection {
 
     /// Puts the credentials into a request.
     pub(super) async fn authorize(&self, filled: &mut Filled) -> Result<(), Fault> {
+        if self.settings.auth == Auth::None {
+            return Ok(());
+        }
         let secret = &self.credentials.secret;
         let label = format!("[connection {}]", self.name);
         filled.hide(secret.as_bytes(), &label);
@@ -117,10 +120,15 @@ impl Connection {
 
     /// Sends a request by this connection's own TLS settings.
     pub(super) async fn exchange(&self, request: http::Request<Full<Bytes>>, bytes_max: usize) -> Result<Response, Fault> {
+        let used = request.headers().get(AUTHORIZATION).cloned();
         let response = exchange(&self.client, request, bytes_max).await?;
-        if response.status == 401 {
-            // The next request asks for another token.
-            *self.token.lock().await = None;
+        // The next request asks for another token than the one that was refused. Whoever holds the lock asks for one now.
+        if response.status == 401
+            && let Ok(mut kept) = self.token.try_lock()
+            && let Some((token, _)) = &*kept
+            && used.is_some_and(|used| used.as_bytes().strip_prefix(b"Bearer ") == Some(token.as_bytes()))
+        {
+            *kept = None;
         }
         Ok(response)
     }
@@ -182,12 +190,7 @@ fn base_of(text: &str, allow_private: bool) -> Result<Url, String> {
     if target.credentials.is_some() || target.url.query().is_some() || text.contains('#') {
         return Err(format!("`{text}` has more than a path: user, password, query and fragment do not belong here"));
     }
-    let address = match target.url.host() {
-        Some(Host::Ipv4(address)) => Some(address.into()),
-        Some(Host::Ipv6(address)) => Some(address.into()),
-        _ => None,
-    };
-    if address.is_some_and(|address| !is_public(address)) && !allow_private {
+    if target.address().is_some_and(|address| !is_public(address)) && !allow_private {
         return Err(format!("{} is a private address: say `--allow-private` if the connection may lead there", target.host));
     }
     let mut url = target.url;

@@ -24,6 +24,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 use tower_service::Service as _;
 
 use super::connections::Connections;
@@ -62,6 +63,8 @@ pub struct HttpClient {
     /// Connects to public addresses only, except where a URL names another one and a grant does.
     client: Sent,
     connections: Option<Arc<Connections>>,
+    /// Where connections live. They serve all calls: those that are made by one that computes for long must not live with it in the background.
+    runtime: Option<Handle>,
 }
 
 /// What requests are sent with.
@@ -100,7 +103,8 @@ fn trusting_system() -> io::Result<rustls::ClientConfig> {
 impl HttpClient {
     /// A client that trusts the certificates that the system trusts, and uses these connections where a request names one.
     pub fn new(connections: Option<Arc<Connections>>) -> io::Result<Self> {
-        Ok(Self { client: client(public_only(true), trusting_system()?), connections })
+        let runtime = Handle::try_current().ok();
+        Ok(Self { client: client(public_only(true), trusting_system()?), connections, runtime })
     }
 
     /// Where a request goes first if it may be sent, and the connection whose settings apply there.
@@ -125,7 +129,12 @@ impl Outbound for HttpClient {
     fn send<'a>(&'a self, sender: &'a Sender, request: Request) -> BoxFuture<'a, Result<Response, Fault>> {
         Box::pin(async move {
             let limit_ms = request.timeout_ms.unwrap_or(HTTP_MS_DEFAULT).clamp(1, HTTP_MS_MAX);
-            match tokio::time::timeout(Duration::from_millis(limit_ms.into()), self.follow(sender, request)).await {
+            let mut follow = std::pin::pin!(self.follow(sender, request));
+            let follow = std::future::poll_fn(|context| {
+                let _entered = self.runtime.as_ref().map(Handle::enter);
+                follow.as_mut().poll(context)
+            });
+            match tokio::time::timeout(Duration::from_millis(limit_ms.into()), follow).await {
                 Ok(answered) => answered,
                 Err(_) => Err(Fault::passing("timed-out", format!("no response within {limit_ms} ms"))),
             }

@@ -1,5 +1,7 @@
 //! Where a request goes, and whether it may.
 
+use std::net::IpAddr;
+
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
@@ -65,17 +67,20 @@ impl Target {
     /// Whether a request with this method may go there.
     pub(super) fn admit(&self, grants: &Grants, method: &str) -> Result<(), Fault> {
         let grant = grants.check_http(method, &self.host, self.port, self.is_default_port)?;
-        // Names are checked when they are resolved; an address is connected to as it stands.
-        let address = match self.url.host() {
-            Some(Host::Ipv4(address)) => Some(address.into()),
-            Some(Host::Ipv6(address)) => Some(address.into()),
-            _ => None,
-        };
-        if address.is_some_and(|address| !is_public(address)) && !grant.names_address() {
+        if self.address().is_some_and(|address| !is_public(address)) && !grant.names_address() {
             let message = format!("{} is a private address; a grant must name the address itself", self.host);
             return Err(Fault::new("denied", message));
         }
         Ok(())
+    }
+
+    /// Its address, if the URL names one: that is connected to as it stands. Names are checked when they are resolved.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.url.host() {
+            Some(Host::Ipv4(address)) => Some(address.into()),
+            Some(Host::Ipv6(address)) => Some(address.into()),
+            _ => None,
+        }
     }
 
     pub(super) fn is_same_origin(&self, other: &Self) -> bool {

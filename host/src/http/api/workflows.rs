@@ -89,7 +89,7 @@ fn request(received: &Received) -> Value {
         .map(|line| line.split_once(": ").unwrap_or((line, "")))
         .map(|(name, value)| json!({ "name": name, "value": value }))
         .collect();
-    let cut = received.body_bytes.is_some_and(|bytes| bytes > received.body.len() as u64);
+    let cut = received.is_cut();
     // A text may be cut off within a character.
     let text = match str::from_utf8(&received.body) {
         Ok(text) => Some(text),

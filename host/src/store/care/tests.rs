@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::digest::Digest;
-use crate::run::{Accepted, Entry, RunId, Status};
+use crate::run::{Accepted, Entry, FileFacts, FileId, RunId, StagedFile, Status};
 use crate::store::kv::Op;
 use crate::store::record::Batch;
 use crate::store::timers::{SetAside, Timer, TimerChange};
@@ -45,6 +45,8 @@ fn run(number: u64, place: Place, bytes: usize) -> Change {
         rerun: None,
     });
     let waits = if head.place == Place::Ended { Vec::new() } else { vec![signal()] };
+    let facts = FileFacts { name: "a".into(), media_type: "text/plain".into(), size: 1 };
+    let file = StagedFile { id: FileId { run: head.id, random: [1; 10] }, facts, content: vec![b'x'].into() };
     Change::Run(Box::new(RunChange {
         head,
         before: None,
@@ -54,7 +56,7 @@ fn run(number: u64, place: Place, bytes: usize) -> Change {
         dedup: Some(number.to_string().into()),
         waits,
         waits_no_more: Vec::new(),
-        files: Vec::new(),
+        files: vec![file],
         forget: false,
     }))
 }

@@ -43,7 +43,7 @@ enum Engine {
 
 /// How every type fails that has a condition.
 pub(crate) const UNUSABLE: &str =
-    "A variable gave what no condition can be made of, such as an operator that there is not; the message names the place.";
+    "A variable gave what no condition can be made of, such as an operator that there is not; the message says what.";
 
 impl Condition {
     /// Reads a condition that was kept raw. `own_scope` is what `$scopes.<this step>` gives in it.

@@ -98,7 +98,9 @@ impl Shared {
         };
         client.write_all(&answer(0)).await?;
         let mut first = [0];
-        client.peek(&mut first).await?;
+        if client.peek(&mut first).await? == 0 {
+            return Ok(());
+        }
         if !self.rules.plain_http && first != TLS_HANDSHAKE {
             self.refuse(Refusal::Denied(format!("it sends us to {host}:{port} without TLS")));
             return Err(io::ErrorKind::PermissionDenied.into());
@@ -201,8 +203,8 @@ pub(super) fn place(text: &str) -> Option<String> {
     };
     if text.is_empty() || text.contains(['/', '@', ' ']) {
         None
-    } else if text.parse::<SocketAddr>().is_ok() {
-        Some(text.to_owned())
+    } else if let Ok(address) = text.parse::<SocketAddr>() {
+        Some(address.to_string())
     } else {
         match text.rsplit_once(':').filter(|_| text.parse::<IpAddr>().is_err()) {
             Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Some(text.to_owned()),

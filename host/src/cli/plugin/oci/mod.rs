@@ -67,7 +67,8 @@ async fn pull_by(way: &Way, source: &str) -> Result<Vec<u8>, Failure> {
     if bytes.len() < size {
         return Err(other_size("fewer"));
     }
-    if Digest::of(&bytes).to_string() != layer.digest {
+    // The library compares what it streams; this does not rest on that. Other hashes than ours are the library's alone.
+    if layer.digest.starts_with("sha256:") && Digest::of(&bytes).to_string() != layer.digest {
         return Err(refused(format!("the registry gave other bytes than the manifest names ({})", layer.digest)));
     }
     eprintln!("{source} is {digest}");
@@ -148,7 +149,8 @@ impl Way {
             ..ClientConfig::default()
         };
         let client = Client::try_from(config).map_err(|error| Failure::Refused(error.to_string()))?;
-        let auth = credentials(host)?;
+        // What is called `docker.io` is served, and logged in to, elsewhere.
+        let auth = credentials(image.resolve_registry())?;
         Ok(Self { source: source.to_owned(), image, client, auth, guard })
     }
 
