@@ -10,6 +10,7 @@ pub mod care;
 mod catalog;
 mod connections;
 mod environment;
+mod files;
 mod folder;
 mod history;
 mod keys;

@@ -17,7 +17,7 @@ use super::timers::{SetAside, StoredTimer, TimerChange};
 use super::{Error, Store, keys};
 use crate::digest::Digest;
 use crate::limits::DEDUP_MS_MIN;
-use crate::run::{Arrival, Entry, FileFacts, FileId, KvKey, RunId, Seen, StagedFile, State};
+use crate::run::{Arrival, Entry, FileFacts, FileId, KvKey, RunId, Seen, State};
 use crate::workflow::{Json, Key};
 
 /// What is refused when a precondition of a batch does not hold.
@@ -98,12 +98,7 @@ impl Pending {
             head.bytes += encoded.len() as u64;
             segments += 1;
         }
-        for StagedFile { id, facts, content } in files {
-            let key = keys::file(id);
-            self.batch.put(&key, &encode(facts)?);
-            self.batch.put(&keys::content_of(&key), content);
-            head.bytes += content.len() as u64;
-        }
+        head.bytes += self.files(files)?;
         self.index(&head, before.as_ref());
         let totals = stored.as_ref().map(Totals::of).unwrap_or_default();
         self.batch.add_totals(&head.workflow, totals.to(Totals::of(&head)));
@@ -162,12 +157,7 @@ impl Pending {
         if let Some((raw, _)) = store.read_raw(&keys::snapshot(head.id))? {
             self.batch.remove(&keys::snapshot(head.id), Some(&raw));
         }
-        let files = keys::files(head.id);
-        for prefix in [keys::content_of(&files), files] {
-            for (key, raw) in store.scan_raw(&prefix)? {
-                self.batch.remove(&key, Some(&raw));
-            }
-        }
+        self.forget_files(store, head.id)?;
         Ok(())
     }
 
@@ -450,11 +440,7 @@ impl RunStore for Store {
     }
 
     fn file(&self, id: &FileId) -> Result<Option<(FileFacts, Bytes)>, Error> {
-        let key = keys::file(id);
-        let Some(facts) = self.read(&key)? else { return Ok(None) };
-        let content =
-            self.read(&keys::content_of(&key))?.ok_or_else(|| Error::Corrupt(format!("the content of the file {id}")))?;
-        Ok(Some((decode(&facts)?, content)))
+        self.read_file(id)
     }
 
     fn waiters(&self, name: &SignalName, limit: usize) -> Result<Vec<RunId>, Error> {
