@@ -168,9 +168,12 @@ pub const STEP_WALL_MS_MAX: u64 = 60_000;
 /// Milliseconds that an operator may let one call of a plugin take: as long as the longest request to a server outside.
 pub const STEP_WALL_MS_CEILING: u64 = 15 * 60_000;
 
-/// Milliseconds between two ticks, at which computing guests are looked at: small against any deadline, and rare
-/// against the cost of a look.
-pub const EPOCH_TICK_MS: u64 = 10;
+/// Milliseconds between two ticks, at which computing guests are looked at: small against any deadline and against what a neighbour notices,
+/// and rare against the cost of a look.
+pub const EPOCH_TICK_MS: u64 = 2;
+
+/// The same while there is no instance that could compute: a host that does nothing is not to wake up often.
+pub const IDLE_TICK_MS: u64 = 10;
 
 /// What a call has computed at least when it is moved to the background: many times of what steps take that are quick, so that moving costs
 /// nothing that counts.

@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::limits::{
-    CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, INSTANCES_MAX, MEMORIES_PER_COMPONENT_MAX, STEP_MEMORY_BYTES_CEILING,
-    STEP_STACK_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
+    CORE_INSTANCES_PER_COMPONENT_MAX, EPOCH_TICK_MS, IDLE_TICK_MS, INSTANCES_MAX, MEMORIES_PER_COMPONENT_MAX,
+    STEP_MEMORY_BYTES_CEILING, STEP_STACK_BYTES_MAX, STEP_TABLE_ELEMENTS_MAX, TABLES_PER_COMPONENT_MAX,
 };
 
 /// An engine and its ticker.
 pub struct Engine {
     wasmtime: wasmtime::Engine,
+    /// One for each instance that may be.
+    instances: Arc<Semaphore>,
     stop: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
 }
@@ -24,17 +27,24 @@ impl Engine {
     pub fn start() -> Result<Self, wasmtime::Error> {
         let wasmtime = wasmtime::Engine::new(&config())?;
         let stop = Arc::new(AtomicBool::new(false));
+        let instances = Arc::new(Semaphore::new(INSTANCES_MAX as usize));
         let ticker = {
-            let (wasmtime, stop) = (wasmtime.clone(), stop.clone());
+            let (wasmtime, instances, stop) = (wasmtime.clone(), instances.clone(), stop.clone());
             // A thread of its own: a computing guest must be interrupted although every async thread computes.
             std::thread::Builder::new().name("weft-epochs".into()).spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(EPOCH_TICK_MS));
+                    let is_idle = instances.available_permits() == INSTANCES_MAX as usize;
+                    std::thread::sleep(Duration::from_millis(if is_idle { IDLE_TICK_MS } else { EPOCH_TICK_MS }));
                     wasmtime.increment_epoch();
                 }
             })?
         };
-        Ok(Self { wasmtime, stop, ticker: Some(ticker) })
+        Ok(Self { wasmtime, instances, stop, ticker: Some(ticker) })
+    }
+
+    /// What every instance holds one permit of.
+    pub(super) fn instances(&self) -> &Arc<Semaphore> {
+        &self.instances
     }
 
     pub(super) fn wasmtime(&self) -> &wasmtime::Engine {

@@ -22,7 +22,7 @@ use super::limits::CallLimits;
 use super::meter::Meter;
 use super::sandbox::{CallContext, CallKind, Exceeded, Guest, HostMemory};
 use crate::digest::Digest;
-use crate::limits::{CONFIG_PROBLEMS_MAX, DESCRIBE_WALL_MS_MAX, INSTANCES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{CONFIG_PROBLEMS_MAX, DESCRIBE_WALL_MS_MAX, MESSAGE_BYTES_MAX};
 use crate::run::{Event, Failure, Outcome};
 use crate::workflow::Json;
 
@@ -118,8 +118,8 @@ impl Factory {
         let mut linker = Linker::new(engine.wasmtime());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         link(&mut linker)?;
-        let permits = Arc::new(Semaphore::new(INSTANCES_MAX as usize));
         let (memory, quarantined, background) = (HostMemory::default(), Arc::default(), Background::start()?);
+        let permits = engine.instances().clone();
         Ok(Self { engine, linker, permits, memory, quarantined, background })
     }
 
