@@ -10,7 +10,9 @@ use super::{Admin, Error};
 use crate::plugin::contract::types;
 use crate::plugin::{Description, Kind, Plugin};
 use crate::store::{Pin, Revision};
-use crate::workflow::{Definition, ON_FAILURE, OPEN_WITH, Problem, Root, Schema, Step, Template, TypeRef, Variable, is_raw};
+use crate::workflow::{
+    Definition, ON_FAILURE, OPEN_WITH, Problem, Root, Schema, Step, Template, TypeRef, Variable, escape, is_raw,
+};
 
 /// The cases of `subscription` that this host delivers.
 const DELIVERED: [&str; 3] = ["http", "timer", "callable"];
@@ -267,7 +269,7 @@ impl Variables<'_> {
             for (branch, steps) in &step.branches {
                 let mut inside = sight.clone();
                 inside.scopes.insert(key.clone());
-                let branch_at = format!("{at}/branches/{}", branch.replace('~', "~0").replace('/', "~1"));
+                let branch_at = format!("{at}/branches/{}", escape(branch));
                 self.check(steps, &branch_at, &mut inside, problems);
                 finished.push(inside.results);
             }

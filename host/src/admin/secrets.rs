@@ -11,7 +11,7 @@ impl Admin {
     pub async fn set_secret(&self, name: &str, value: &[u8]) -> Result<u32, Error> {
         let old = self.forms_of_secret(name);
         let version = self.vault.set(name, value, self.who, self.clock().now_ms()).await?;
-        // What was a secret is still none of anybody's business.
+        // What was a secret is still none of anybody's business. A request that is still waited for is kept later, with what it came with.
         self.triggers.requests().mask(&old);
         Ok(version)
     }

@@ -127,15 +127,22 @@ impl Client {
         }
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
         self.http.request(request).await.map_err(|error| {
-            let mut text = format!("no host answers at {} ({error}", self.url);
-            let mut cause = std::error::Error::source(&error);
-            while let Some(inner) = cause {
-                text.push_str(&format!(": {inner}"));
-                cause = inner.source();
-            }
-            ClientError::Unreachable(text + "); start one with `weft serve`, or say where it is with --url")
+            let why = format!("{error}{}", causes(&error));
+            let what = "start one with `weft serve`, or say where it is with --url";
+            ClientError::Unreachable(format!("no host answers at {} ({why}); {what}", self.url))
         })
     }
+}
+
+/// What is behind an error, each cause after a colon.
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = String::new();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text.push_str(&format!(": {inner}"));
+        cause = inner.source();
+    }
+    text
 }
 
 /// A text as a segment of a URL.

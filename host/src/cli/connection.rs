@@ -1,11 +1,10 @@
 //! `weft connection`
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Failure;
 use super::client::{Client, segment};
@@ -154,10 +153,8 @@ async fn put(set: Set, client: &Client) -> Result<(), Failure> {
         }
     }
     if auth["type"] != "none" {
-        let mut secret = String::new();
-        std::io::stdin().read_to_string(&mut secret).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
-        body["secret"] =
-            Value::from(secret.strip_suffix('\n').map_or(&*secret, |secret| secret.strip_suffix('\r').unwrap_or(secret)));
+        let secret = String::from_utf8(super::secret::from_input()?);
+        body["secret"] = secret.map_err(|error| Failure::Usage(format!("standard input: {error}")))?.into();
     }
     body["auth"] = auth;
     let name = set.name;

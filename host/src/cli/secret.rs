@@ -35,11 +35,7 @@ pub(super) enum Secret {
 pub(super) async fn run(verb: Secret, client: &Client) -> Result<(), Failure> {
     match verb {
         Secret::Set { name } => {
-            let mut value = Vec::new();
-            std::io::stdin().read_to_end(&mut value).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
-            let value =
-                value.strip_suffix(b"\n").map(|value| value.strip_suffix(b"\r").unwrap_or(value)).unwrap_or(&value).to_vec();
-            let set = client.send(Method::PUT, &format!("/secrets/{}", segment(&name)), value.into()).await?;
+            let set = client.send(Method::PUT, &format!("/secrets/{}", segment(&name)), from_input()?.into()).await?;
             if client.json {
                 print::json(&set);
             } else {
@@ -76,4 +72,17 @@ pub(super) async fn run(verb: Secret, client: &Client) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// A secret from standard input, without the line break at its end.
+pub(super) fn from_input() -> Result<Vec<u8>, Failure> {
+    let mut value = Vec::new();
+    std::io::stdin().read_to_end(&mut value).map_err(|error| Failure::Usage(format!("standard input: {error}")))?;
+    if value.last() == Some(&b'\n') {
+        value.pop();
+        if value.last() == Some(&b'\r') {
+            value.pop();
+        }
+    }
+    Ok(value)
 }

@@ -301,7 +301,7 @@ fn bounded(problems: &mut Vec<Problem>, at: String, value: u64, range: std::ops:
 }
 
 /// One token of a JSON Pointer, escaped (RFC 6901 §3).
-pub(super) fn escape(token: &str) -> String {
+pub(crate) fn escape(token: &str) -> String {
     token.replace('~', "~0").replace('/', "~1")
 }
 

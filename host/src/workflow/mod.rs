@@ -18,6 +18,7 @@ mod template;
 mod variables;
 
 pub use annotated::annotated;
+pub(crate) use definition::escape;
 pub use definition::{Definition, History, ON_FAILURE, OnFailure, Options, Problem, Repeat, Retry, Step, Trigger};
 pub use diff::{Change, ChangeKind, diff};
 pub use json::{Json, JsonError};

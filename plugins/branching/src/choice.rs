@@ -2,7 +2,7 @@
 
 use weft_sdk::prelude::*;
 
-use crate::{listed, unexpected};
+use crate::listed;
 
 /// The branch for when no condition holds.
 const ELSE: &str = "else";
@@ -10,7 +10,7 @@ const ELSE: &str = "else";
 /// Which way it went.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Matched")]
-pub struct Chosen {
+struct Chosen {
     /// The key of the condition that holds; null if none does.
     matched: Option<String>,
     /// What each condition came to, in order: true, false, or null for those that were not looked at; for one that cannot be evaluated, why.
@@ -58,7 +58,7 @@ pub fn choose<'a>(keys: impl IntoIterator<Item = &'a str>, holds: impl Fn(usize)
 
 /// What comes of it when the branch has ended.
 pub fn chosen(continue_on_no_match: bool, state: &State, event: Event) -> Answer {
-    let Event::BranchEnded(ended) = event else { return unexpected("its branch") };
+    let Event::BranchEnded(ended) = event else { return Err(Failure::unexpected_event("its branch")) };
     ended.output?;
     let chosen: Chosen = state.get()?;
     if chosen.matched.is_none() && !continue_on_no_match {

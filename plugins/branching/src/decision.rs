@@ -2,8 +2,6 @@
 
 use weft_sdk::prelude::*;
 
-use crate::unexpected;
-
 /// What to do if the condition does not hold.
 #[derive(Clone, Copy, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -37,7 +35,7 @@ pub fn decide(holds: bool, mode: Mode) -> Answer {
 
 /// What comes of it when the branch has ended.
 pub fn decided(state: &State, event: Event) -> Answer {
-    let Event::BranchEnded(ended) = event else { return unexpected("its branch") };
+    let Event::BranchEnded(ended) = event else { return Err(Failure::unexpected_event("its branch")) };
     ended.output?;
     done(state.get::<bool>()?)
 }

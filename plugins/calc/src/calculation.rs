@@ -4,6 +4,8 @@ use weft_js::{Dialect, Expression};
 use weft_sdk::capability::variables;
 use weft_sdk::prelude::*;
 
+use crate::formula::failing;
+
 /// Calculates with a formula, or puts a text together.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -43,20 +45,7 @@ impl Node for Calculation {
     const NAME: &str = "calculation";
 
     fn node_type() -> NodeType {
-        NodeType::of::<Self>()
-            .category("calculation")
-            .result::<Value>()
-            .fails(
-                "expression-error",
-                "The formula cannot be read, or not be calculated with these values; the message says why.",
-                "/expression",
-            )
-            .fails(
-                "invalid-config",
-                "A variable stands in quotes, where it would stay text: take it out and join the texts.",
-                "/expression",
-            )
-            .fails("too-large", "The values are longer than a formula may have: pick what it needs first.", "/expression")
+        failing(NodeType::of::<Self>().category("calculation").result::<Value>(), "/expression")
     }
 
     fn check(config: &Value) -> Vec<Problem> {

@@ -77,7 +77,7 @@ impl Formula {
 }
 
 /// How a formula fails, at this place of the config.
-fn failing(node: NodeType, pointer: &str) -> NodeType {
+pub(crate) fn failing(node: NodeType, pointer: &str) -> NodeType {
     node.fails(
         "expression-error",
         "A formula cannot be read, or not be calculated with these values; the message says which, and why.",

@@ -74,7 +74,7 @@ impl Trigger for ApiCall {
 
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
         let TriggerEvent::Http(request) = event else {
-            return Err(Failure::new("unexpected-event", "an API call is an HTTP request"));
+            return Err(Failure::unexpected_event("its HTTP request"));
         };
         let admitted: Admitted<()> = match admit_address(&self.allow_from, &request.remote_address)? {
             Err(refusal) => Ok(Err(refusal)),

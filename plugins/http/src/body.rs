@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use weft_sdk::Pair;
 use weft_sdk::prelude::*;
 
+use crate::schema::escaped;
+
 /// Names and values, in either way of writing.
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
@@ -37,7 +39,7 @@ impl Fields {
     pub(crate) fn pairs(&self, pointer: &str) -> Result<Vec<Pair>, Failure> {
         let given: Vec<(&str, &Value, String)> = match self {
             Self::Map(members) => {
-                let place = |name: &str| format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+                let place = |name: &str| format!("{pointer}/{}", escaped(name));
                 members.iter().map(|(name, value)| (name.as_str(), value, place(name))).collect()
             }
             Self::List(fields) => {

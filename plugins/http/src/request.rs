@@ -148,7 +148,7 @@ impl Node for Request {
 
     fn resume(self, call: &Call, _: State, event: Event) -> Answer {
         let Event::Responded(Responded { response, .. }) = event else {
-            return Err(Failure::new("unexpected-event", "a request waits for its response only: please report it"));
+            return Err(Failure::unexpected_event("its response"));
         };
         let failure = match response {
             Err(fault) => failed(fault),

@@ -283,7 +283,8 @@ fn is_of(name: &str, value: &Value) -> bool {
     }
 }
 
-fn escaped(name: &str) -> String {
+/// One token of a JSON Pointer (RFC 6901).
+pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 

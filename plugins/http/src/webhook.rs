@@ -140,7 +140,7 @@ impl Trigger for Webhook {
 
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
         let TriggerEvent::Http(request) = event else {
-            return Err(Failure::new("unexpected-event", "a webhook knows HTTP requests only"));
+            return Err(Failure::unexpected_event("its HTTP request"));
         };
         match self.start(call, &request)? {
             Err(refusal) => Ok(refusal.reaction()),

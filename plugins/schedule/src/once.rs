@@ -2,7 +2,7 @@
 
 use weft_sdk::prelude::*;
 
-use crate::schedule::{Context, invalid, now, planned, start, timer};
+use crate::schedule::{Context, minute, now, planned, start, timer, utc};
 use crate::time::{checked_moment, checked_zone, moment, zone};
 
 /// Starts one run at one time. The run is asynchronous.
@@ -34,14 +34,6 @@ enum Missed {
     Skip,
 }
 
-fn utc() -> String {
-    "UTC".into()
-}
-
-fn minute() -> i64 {
-    60_000
-}
-
 impl Trigger for Once {
     const NAME: &str = "once";
 
@@ -66,8 +58,8 @@ impl Trigger for Once {
     }
 
     fn subscribe(self, call: &TriggerCall) -> Result<Vec<Subscription>, Failure> {
-        let zone = zone(&self.time_zone).map_err(|message| invalid("/time_zone", &message))?;
-        let at = moment(&self.at, &zone).map_err(|message| invalid("/at", &message))?;
+        let zone = zone(&self.time_zone).map_err(|message| Failure::invalid_config("/time_zone", message))?;
+        let at = moment(&self.at, &zone).map_err(|message| Failure::invalid_config("/at", message))?;
         if at <= now(call) {
             return Ok(Vec::new());
         }
@@ -76,7 +68,7 @@ impl Trigger for Once {
 
     fn fire(self, call: &TriggerCall, event: TriggerEvent) -> Result<Reaction, Failure> {
         let planned = planned(event)?;
-        let zone = zone(&self.time_zone).map_err(|message| invalid("/time_zone", &message))?;
+        let zone = zone(&self.time_zone).map_err(|message| Failure::invalid_config("/time_zone", message))?;
         let is_missed = now(call) - planned > self.late_ms;
         if is_missed && self.missed == Missed::Skip {
             return Ok(Reaction::nothing("the time was missed"));

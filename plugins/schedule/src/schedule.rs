@@ -63,7 +63,8 @@ pub(crate) enum Missed {
     All,
 }
 
-fn utc() -> String {
+/// The time zone where none is given.
+pub(crate) fn utc() -> String {
     "UTC".into()
 }
 
@@ -71,7 +72,8 @@ fn hundred() -> usize {
     100
 }
 
-fn minute() -> i64 {
+/// How late a time may be met by default, in milliseconds.
+pub(crate) fn minute() -> i64 {
     60_000
 }
 
@@ -180,17 +182,18 @@ impl Trigger for Schedule {
 
 impl Schedule {
     fn plan(&self) -> Result<(Plan, TimeZone), Failure> {
-        let zone = zone(&self.time_zone).map_err(|message| invalid("/time_zone", &message))?;
+        let zone = zone(&self.time_zone).map_err(|message| Failure::invalid_config("/time_zone", message))?;
         let time = |text: &Option<String>, at: &str| {
-            text.as_deref().map(|text| moment(text, &zone).map_err(|message| invalid(at, &message))).transpose()
+            text.as_deref().map(|text| moment(text, &zone).map_err(|message| Failure::invalid_config(at, message))).transpose()
         };
         let (starts, ends) = (time(&self.starts_at, "/starts_at")?, time(&self.ends_at, "/ends_at")?);
-        let each =
-            |(nth, text): (usize, &String)| moment(text, &zone).map_err(|message| invalid(&format!("/times/{nth}"), &message));
+        let each = |(nth, text): (usize, &String)| {
+            moment(text, &zone).map_err(|message| Failure::invalid_config(&format!("/times/{nth}"), message))
+        };
         let mut times = self.times.iter().enumerate().map(each).collect::<Result<Vec<_>, _>>()?;
         times.sort_unstable();
         let cron = |(nth, text): (usize, &String)| {
-            Cron::parse(text, &zone).map_err(|message| invalid(&format!("/cron/{nth}"), &message))
+            Cron::parse(text, &zone).map_err(|message| Failure::invalid_config(&format!("/cron/{nth}"), message))
         };
         let crons = self.cron.iter().enumerate().map(cron).collect::<Result<_, _>>()?;
         let every = self.every_ms.map(|ms| Every { ms: ms.max(1_000), from: starts.unwrap_or(0) });
@@ -236,7 +239,7 @@ pub(crate) fn timer(time: i64) -> Result<TriggerTimer, Failure> {
 /// The planned time of the timer that fired.
 pub(crate) fn planned(event: TriggerEvent) -> Result<i64, Failure> {
     let TriggerEvent::Timer(timer) = event else {
-        return Err(Failure::new("unexpected-event", "a schedule knows its timer only"));
+        return Err(Failure::unexpected_event("its timer"));
     };
     let planned = serde_json::from_str::<Planned>(&timer.payload).ok();
     let planned = planned.and_then(|planned| moment(&planned.planned, &TimeZone::UTC).ok());
@@ -245,8 +248,4 @@ pub(crate) fn planned(event: TriggerEvent) -> Result<i64, Failure> {
 
 pub(crate) fn now(call: &TriggerCall) -> i64 {
     i64::try_from(call.now_ms()).unwrap_or(i64::MAX)
-}
-
-pub(crate) fn invalid(pointer: &str, message: &str) -> Failure {
-    Failure::invalid_config(pointer, message)
 }

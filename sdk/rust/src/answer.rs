@@ -24,6 +24,12 @@ impl Failure {
         Self::new("invalid-config", message)
     }
 
+    /// An event that nothing here waits for, which is the host's mistake and not the author's: code `unexpected-event`. `what` is all that it knows,
+    /// such as `its branch`.
+    pub fn unexpected_event(what: &str) -> Self {
+        Self::new("unexpected-event", format!("the host told this of something else than {what}: please report it"))
+    }
+
     /// The same with another status: `failed` where a configured expectation was not met.
     #[must_use]
     pub fn status(mut self, status: Status) -> Self {

@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderName, HeaderValue, Method};
 use http_body_util::Full;
-use hyper_rustls::ConfigBuilderExt as _;
 use percent_encoding::percent_decode;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -224,20 +223,14 @@ fn tls(settings: &Settings, credentials: &Credentials) -> Result<ClientConfig, S
         let all = all.map_err(|error| format!("{what} cannot be read: {error}"))?;
         if all.is_empty() { Err(format!("{what} is no certificate in PEM")) } else { Ok(all) }
     };
-    let has_own = settings.ca.is_some() || settings.client_cert.is_some() || !credentials.client_key.is_empty();
-    if !has_own {
-        return trusting_system().map_err(|error| format!("the system's certificates: {error}"));
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
     let builder = match &settings.ca {
-        None => builder.with_native_roots().map_err(|error| format!("the system's certificates: {error}"))?,
+        None => trusting_system().map_err(|error| format!("the system's certificates: {error}"))?,
         Some(pem) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(pem, "the CA")? {
                 roots.add(certificate).map_err(|error| format!("the CA is no certificate that can be trusted: {error}"))?;
             }
-            builder.with_root_certificates(roots)
+            ClientConfig::builder().with_root_certificates(roots)
         }
     };
     let Some(pem) = &settings.client_cert else {

@@ -23,6 +23,8 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::GaiResolver;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::client::WantsClientCert;
+use rustls::{ClientConfig, ConfigBuilder};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tower_service::Service as _;
@@ -79,7 +81,7 @@ fn public_only(public_only: bool) -> Resolver {
     Resolver { resolve, public_only }
 }
 
-fn client(resolver: Resolver, tls: rustls::ClientConfig) -> Sent {
+fn client(resolver: Resolver, tls: ClientConfig) -> Sent {
     let mut connector = HttpConnector::new_with_resolver(resolver);
     connector.enforce_http(false);
     connector.set_connect_timeout(Some(Duration::from_millis(HTTP_CONNECT_MS_MAX)));
@@ -91,12 +93,12 @@ fn client(resolver: Resolver, tls: rustls::ClientConfig) -> Sent {
 }
 
 /// TLS that trusts the certificates that the system trusts. They are read once: there are many, and each connection wants them.
-fn trusting_system() -> io::Result<rustls::ClientConfig> {
-    static READ: OnceLock<rustls::ClientConfig> = OnceLock::new();
+fn trusting_system() -> io::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    static READ: OnceLock<ConfigBuilder<ClientConfig, WantsClientCert>> = OnceLock::new();
     if let Some(tls) = READ.get() {
         return Ok(tls.clone());
     }
-    let tls = rustls::ClientConfig::builder().with_native_roots()?.with_no_client_auth();
+    let tls = ClientConfig::builder().with_native_roots()?;
     Ok(READ.get_or_init(|| tls).clone())
 }
 
@@ -104,7 +106,7 @@ impl HttpClient {
     /// A client that trusts the certificates that the system trusts, and uses these connections where a request names one.
     pub fn new(connections: Option<Arc<Connections>>) -> io::Result<Self> {
         let runtime = Handle::try_current().ok();
-        Ok(Self { client: client(public_only(true), trusting_system()?), connections, runtime })
+        Ok(Self { client: client(public_only(true), trusting_system()?.with_no_client_auth()), connections, runtime })
     }
 
     /// Where a request goes first if it may be sent, and the connection whose settings apply there.

@@ -3,7 +3,7 @@
 use weft_sdk::capability::workflows;
 use weft_sdk::prelude::*;
 
-use super::{KEY, is_key, unexpected};
+use super::{KEY, is_key};
 
 /// Runs another workflow and waits for its end. The result is what that run gave as its output, null if it gave none; if it fails, so does
 /// the step, with the same status.
@@ -126,6 +126,6 @@ fn waits_for_child(described: NodeType) -> NodeType {
 
 /// What came of the run that was called; any failure of its own is handed on.
 fn returned(event: Event) -> Answer {
-    let Event::ChildEnded(ended) = event else { return unexpected("the run that it called") };
+    let Event::ChildEnded(ended) = event else { return Err(Failure::unexpected_event("the run that it called")) };
     Ok(Outcome::Done(ended.output?))
 }

@@ -3,8 +3,6 @@
 use weft_sdk::prelude::*;
 use weft_sdk::time;
 
-use super::unexpected;
-
 /// Waits for a while, or until a time, and then goes on or fails. Restarts of the host do not matter to it; a time that is past by then is
 /// not waited for.
 #[derive(Deserialize, JsonSchema)]
@@ -108,7 +106,7 @@ impl Node for Delay {
     }
 
     fn resume(self, _: &Call, state: State, event: Event) -> Answer {
-        let Event::Woke(_) = event else { return unexpected("its time") };
+        let Event::Woke(_) = event else { return Err(Failure::unexpected_event("its time")) };
         let delay_ms: u64 = state.get()?;
         match self.end {
             End::Continue => done(delay_ms),

@@ -4,7 +4,6 @@ use weft_sdk::capability::{progress, variables};
 use weft_sdk::prelude::serde_json::Map;
 use weft_sdk::prelude::*;
 
-use super::unexpected;
 use crate::condition::Condition;
 
 /// Carries out its branch for each item of a list, for each character of a text, or so many times, one round after the other.
@@ -141,7 +140,7 @@ impl Node for Loop {
 
     /// The state is the number of the round that ended.
     fn resume(self, _: &Call, state: State, event: Event) -> Answer {
-        let Event::BranchEnded(ended) = event else { return unexpected("its branch") };
+        let Event::BranchEnded(ended) = event else { return Err(Failure::unexpected_event("its branch")) };
         let index: u32 = state.get()?;
         match (ended.output, self.exit) {
             (Err(failure), Exit::Return) => return Err(failure.output(&Looped::broken(index + 1))),

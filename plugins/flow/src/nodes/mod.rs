@@ -24,7 +24,6 @@ pub(crate) use switch::Switch;
 pub(crate) use variable::Variable;
 pub(crate) use wait_signal::WaitSignal;
 
-use weft_branching::unexpected;
 use weft_sdk::prelude::*;
 
 /// What [`is_key`] wants, for messages.

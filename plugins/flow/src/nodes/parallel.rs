@@ -6,8 +6,6 @@ use weft_branching::listed;
 use weft_sdk::capability::progress;
 use weft_sdk::prelude::*;
 
-use super::unexpected;
-
 /// Carries out its branches side by side, and goes on when they have decided it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -79,7 +77,7 @@ impl Node for Parallel {
     }
 
     fn resume(self, _: &Call, state: State, event: Event) -> Answer {
-        let Event::BranchEnded(ended) = event else { return unexpected("its branches") };
+        let Event::BranchEnded(ended) = event else { return Err(Failure::unexpected_event("its branches")) };
         let mut statuses: Statuses = state.get()?;
         let status = ended.output.as_ref().map_or_else(|failure| failure.status, |_| Status::Succeeded);
         let known = self.branches.iter().zip(&mut statuses).find(|(branch, _)| branch.key == ended.id);

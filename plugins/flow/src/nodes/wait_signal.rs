@@ -3,7 +3,7 @@
 use serde::Deserializer;
 use weft_sdk::prelude::*;
 
-use super::{text, unexpected};
+use super::text;
 
 /// Waits for a message by its name, for this run or, with a key, for whichever run waits for both. The result is what the sender gave.
 #[derive(Deserialize, JsonSchema)]
@@ -96,7 +96,7 @@ impl Node for WaitSignal {
                 let message = format!("no message `{}` came in time (`timeout_ms`)", self.name);
                 Err(Failure::new("no-signal", message).status(Status::Failed))
             }
-            _ => unexpected("its message"),
+            _ => Err(Failure::unexpected_event("its message")),
         }
     }
 }

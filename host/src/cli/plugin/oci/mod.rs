@@ -16,6 +16,7 @@ use oci_wasm::{WASM_LAYER_MEDIA_TYPE, WASM_MANIFEST_CONFIG_MEDIA_TYPE, WASM_MANI
 use serde_json::Value;
 
 use super::super::Failure;
+use super::super::client::causes;
 use super::source::Access;
 use crate::digest::Digest;
 use crate::limits::{PLUGIN_BYTES_MAX, REGISTRY_SECONDS_MAX, REGISTRY_SILENCE_MAX};
@@ -222,14 +223,4 @@ fn failed(source: &str, error: &OciDistributionError) -> Failure {
 
 fn denied(text: &str) -> Failure {
     Failure::Refused(format!("{text}; give WEFT_REGISTRY_USER and WEFT_REGISTRY_PASSWORD, or log in with `docker login`"))
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = String::new();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(&format!(": {inner}"));
-        cause = inner.source();
-    }
-    text
 }
