@@ -179,7 +179,20 @@ pub const IDLE_TICK_MS: u64 = 10;
 /// nothing that counts.
 pub const BACKGROUND_CPU_MIN: Duration = Duration::from_millis(2);
 
-/// How nice the threads of the background are: beside others they get a third of the time, and still come to their end on a busy machine.
+/// Calls of a step or of a trigger that begin in the background after one that computed for so long: one in so many is enough for all
+/// to begin there.
+pub const LONG_CALLS_REMEMBERED: u8 = 32;
+
+/// How long a call at least stands still in the background, where others are preferred, before it goes on among threads that are nice.
+pub const STARVED_MIN: Duration = Duration::from_millis(20);
+
+/// And how many times as long as it computed: it got less than a fifth of a core.
+pub const STARVED_FACTOR: u32 = 4;
+
+/// For how long the machine is taken to be busy after that: calls go among those threads at once.
+pub const BUSY_FOR: Duration = Duration::from_secs(1);
+
+/// How nice those threads are: beside others they get a third of the time, and still come to their end on a busy machine.
 pub const BACKGROUND_NICENESS: i32 = 5;
 
 /// Bytes that a guest may hand over to the host at once: the longest context and what surrounds it.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::approve::Held;
 use super::{Admin, Error};
 use crate::plugin::contract::types;
-use crate::plugin::{Description, Kind, Plugin};
+use crate::plugin::{Description, Kind, Pace, Plugin};
 use crate::store::{Pin, Revision};
 use crate::workflow::{
     Definition, ON_FAILURE, OPEN_WITH, Problem, Root, Schema, Step, Template, TypeRef, Variable, escape, is_raw,
@@ -206,7 +206,7 @@ impl Admin {
         let checked = match self.registry.instantiate(plugin).await {
             Ok(mut instance) => {
                 let (name, config) = (name.to_owned(), config.to_string());
-                self.registry.carry(async move { instance.check(asked, &name, &config).await }).await
+                self.registry.carry(&Pace::default(), async move { instance.check(asked, &name, &config).await }).await
             }
             Err(error) => Err(error),
         };

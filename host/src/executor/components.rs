@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Either, ready};
 
 use super::program::NodeBinding;
@@ -71,7 +72,7 @@ impl Components for Registry {
             Some(instance) => Either::Left(ready(Ok(instance))),
             None => Either::Right(self.fresh(&plugin)),
         };
-        Box::pin(self.carry(async move {
+        let called = self.carry(&binding.pace, async move {
             match instance.await {
                 Err(error) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
                 Ok(mut instance) => match instance.call_node(call, event, context, limit_ms).await {
@@ -80,7 +81,8 @@ impl Components for Registry {
                     (Err(error), context) => NodeAnswer { outcome: Err(error.into()), is_broken: true, context, instance: None },
                 },
             }
-        }))
+        });
+        Box::pin(called.inspect(|answer| binding.pace.took(answer.context.used.cpu_us)))
     }
 
     fn is_crowded(&self) -> bool {

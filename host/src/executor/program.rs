@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::scheduler::workflow_queue;
 use crate::digest::Digest;
-use crate::plugin::{Plugin, Registry};
+use crate::plugin::{Pace, Plugin, Registry};
 use crate::store::{Pin, Revision};
 use crate::workflow::{ON_FAILURE, Plan, Problem, Step, StepId};
 
@@ -34,6 +34,8 @@ pub struct TriggerBinding {
     pub name: Box<str>,
     /// Whether a start by name goes through the trigger.
     pub is_callable: bool,
+    /// How long its calls computed of late.
+    pub pace: Pace,
 }
 
 /// The plugin that carries out a step.
@@ -55,6 +57,8 @@ pub struct NodeBinding {
     pub branches: Vec<Box<str>>,
     /// What it may wait for.
     pub waits: Vec<Box<str>>,
+    /// How long its calls computed of late.
+    pub pace: Pace,
 }
 
 /// Why a revision cannot be run.
@@ -106,7 +110,7 @@ impl Program {
         let plan = plan.map_err(ProgramError::Definition)?;
         let synchronous = kind.is_synchronous(&revision.definition.trigger.config);
         let is_callable = kind.subscribes.iter().any(|name| name == "callable");
-        let trigger = TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable };
+        let trigger = TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable, pace: Pace::default() };
 
         let mut nodes = Vec::new();
         let mut missing = None;
@@ -132,7 +136,8 @@ impl Program {
     pub fn bare(revision: &Revision) -> Result<Self, ProgramError> {
         let plan = Plan::new(&revision.definition, revision.number).map_err(ProgramError::Definition)?;
         let pin = &revision.trigger_pin;
-        let trigger = TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable: false };
+        let trigger =
+            TriggerBinding { digest: pin.digest, name: pin.name.as_str().into(), is_callable: false, pace: Pace::default() };
         let mut nodes = Vec::new();
         revision.definition.each_step(|step, _, _| nodes.push(NodeBinding::missing(revision.node_pins.get(&step.r#type))));
         Ok(Self { is_bare: true, ..Self::new(plan, trigger, false, nodes) })
@@ -173,6 +178,7 @@ impl NodeBinding {
             at_most_once: false,
             branches: Vec::new(),
             waits: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -188,6 +194,7 @@ impl NodeBinding {
             at_most_once: kind.at_most_once || step.repeat.is_some(),
             branches: kind.branch_keys(&step.config).filter(|key| *key != ON_FAILURE).map(Into::into).collect(),
             waits: kind.waits.iter().map(|wait| wait.as_str().into()).collect(),
+            pace: Pace::default(),
         })
     }
 }

@@ -45,6 +45,10 @@ impl CpuMeter {
 }
 
 /// What this thread has computed.
+pub(super) fn thread_time() -> Duration {
+    Duration::from_nanos(thread_ns())
+}
+
 fn thread_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let (seconds, nanos) = (u64::try_from(time.tv_sec).unwrap_or(0), u64::try_from(time.tv_nsec).unwrap_or(0));

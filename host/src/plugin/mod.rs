@@ -29,6 +29,7 @@ mod side_requests;
 mod signature;
 mod trust;
 
+pub use background::Pace;
 pub use bindings::exports::weft::plugin as exports;
 pub use bindings::weft::plugin as contract;
 pub use cache::Cache;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use semver::{Version, VersionReq};
 
+use super::background::Pace;
 use super::cache::Cache;
 use super::compiler::{CompileError, Compiler};
 use super::description::{Description, NodeType, TriggerType};
@@ -227,7 +228,7 @@ impl Registry {
         let (digest, facts, loaded) = self.load(bytes).await?;
         let loaded = Arc::new(loaded);
         let instance = self.instance(loaded.clone(), CallLimits::default());
-        let described = self.carry(async move { instance.await?.describe().await }).await?;
+        let described = self.carry(&Pace::default(), async move { instance.await?.describe().await }).await?;
         let description = described.map_err(|problem| ExamineError::Description(vec![problem]))?;
         // Its schemas are made ready, each of them.
         let description = aside(move || match description.problems() {
@@ -382,7 +383,7 @@ impl Registry {
 
     /// A fresh instance of a plugin.
     pub async fn instantiate(&self, plugin: &Plugin) -> Result<Instance, CallError> {
-        self.carry(self.fresh(plugin)).await
+        self.carry(&Pace::default(), self.fresh(plugin)).await
     }
 
     /// The same, made when it is waited for: within [`Registry::carry`].
@@ -400,9 +401,13 @@ impl Registry {
     }
 
     /// Carries out calls of instances. Where one computes for long it goes on in the background, on threads to which the system prefers
-    /// all others.
-    pub fn carry<T: Send + 'static>(&self, calls: impl Future<Output = T> + Send + 'static) -> impl Future<Output = T> + Send {
-        self.factory.background().carry(calls)
+    /// all others; where those before it did, it begins there.
+    pub fn carry<T: Send + 'static>(
+        &self,
+        pace: &Pace,
+        calls: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = T> + Send {
+        self.factory.background().carry(pace, calls)
     }
 }
 

@@ -114,7 +114,8 @@ impl Triggers {
             let mut instance = instance.await?;
             Ok::<_, CallError>((instance.fire(&call, &event, context).await, instance))
         };
-        let ((answer, context), instance) = self.registry.carry(fired).await?;
+        let ((answer, context), instance) = self.registry.carry(&program.trigger.pace, fired).await?;
+        program.trigger.pace.took(context.used.cpu_us);
         for line in &context.log.lines {
             tracing::info!(%workflow, level = ?line.level, "trigger: {}", line.message);
         }
@@ -256,7 +257,7 @@ impl Triggers {
         let context = CallContext { services: None, ..self.context(program, &call, secrets, None) };
         let run = finished_run(run, finished);
         let settled = async move { Ok::<_, CallError>(instance.await?.settle(&call, &run, context).await) };
-        let (answer, _) = self.registry.carry(settled).await?;
+        let (answer, _) = self.registry.carry(&program.trigger.pace, settled).await?;
         let Settlement { response: settled, .. } = answer?.map_err(Failure::from)?;
         settled.map(response).transpose()?.ok_or_else(|| Failure::bad_answer("a webhook's settlement has no response").into())
     }

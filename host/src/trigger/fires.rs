@@ -97,7 +97,7 @@ impl Triggers {
         let context = CallContext { services: Some(dry.clone()), ..self.context(program, &call, secrets, None) };
         let event = event(timer);
         let fired = async move { Ok::<_, CallError>(instance.await?.fire(&call, &event, context).await) };
-        let (answer, context) = self.registry.carry(fired).await?;
+        let (answer, context) = self.registry.carry(&program.trigger.pace, fired).await?;
         let reaction = answer?.map_err(Failure::from)?;
         dry.written.lock().unwrap_or_else(PoisonError::into_inner).extend(context.effects.staged.kv_writes);
         Ok(reaction)

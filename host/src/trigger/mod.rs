@@ -112,7 +112,7 @@ impl Triggers {
         let context = self.context(program, &call, secrets, None);
         let config = serde_json::from_str(&call.config).unwrap_or_default();
         let subscribed = async move { Ok::<_, CallError>(instance.await?.subscribe(&call, context).await) };
-        let (answer, context) = self.registry.carry(subscribed).await?;
+        let (answer, context) = self.registry.carry(&program.trigger.pace, subscribed).await?;
         let subscriptions = answer?.map_err(|failure| SubscribeError::Failed(failure.into()))?;
         if subscriptions.len() > SUBSCRIPTIONS_MAX {
             let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());

@@ -20,7 +20,7 @@ use crate::executor::{
     ActOn, Begun, Clock, Environment, Executor, NodeBinding, Parts, Program, ProgramError, Programs, Start, TriggerBinding,
     Waiting,
 };
-use crate::plugin::{HostPattern, SecretSource};
+use crate::plugin::{HostPattern, Pace, SecretSource};
 use crate::run::{Arrival, Decision, Entry, FileFacts, FileId, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind};
 use crate::store::{
     ArrivalId, Asked, Change, CommitError, Error, KeptSignal, Loaded, MemoryRunStore, Place, RunFilter, RunHead, RunStore,
@@ -47,10 +47,12 @@ impl Book {
                     at_most_once: step.r#type == "once",
                     branches: ["a".into(), "b".into()].into(),
                     waits: ["timer", "signal", "task", "child", "request"].map(Into::into).into(),
+                    pace: Pace::default(),
                 });
             });
             let synchronous = SYNC.contains(&definition.key.as_str());
-            let trigger = TriggerBinding { digest: Digest::of(b"sim"), name: "any".into(), is_callable: false };
+            let trigger =
+                TriggerBinding { digest: Digest::of(b"sim"), name: "any".into(), is_callable: false, pace: Pace::default() };
             (definition.key.clone(), Arc::new(Program::new(plan, trigger, synchronous, nodes)))
         };
         Self(scenario.workflows.iter().map(read).collect())
