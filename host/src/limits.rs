@@ -580,6 +580,12 @@ pub const LIST_LIMIT_DEFAULT: usize = 50;
 /// Items of a page.
 pub const LIST_LIMIT_MAX: usize = 500;
 
+/// Steps of a run that are shown at once, with what is in them: a run may have a hundred thousand.
+pub const STEPS_SHOWN_MAX: usize = 1_000;
+
+/// Bytes of their documents after which no further one is shown: what is sent is written to memory first.
+pub const STEPS_SHOWN_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// Milliseconds in which a body must have come: whoever is slower holds a connection for nothing.
 pub const BODY_READ_MS_MAX: u64 = 30_000;
 

@@ -342,10 +342,18 @@ impl Host {
         answer.json()["id"].as_str().unwrap().to_owned()
     }
 
-    /// A run, whole.
+    /// A run, with the steps of all pages.
     #[track_caller]
     pub(crate) fn run(&self, id: &str) -> Value {
-        self.get(&format!("/runs/{id}"))
+        let mut run = self.get(&format!("/runs/{id}"));
+        while let Some(next) = run.as_object_mut().unwrap().remove("next") {
+            let mut page = self.get(&format!("/runs/{id}?after={}", next.as_str().unwrap()));
+            let mut steps = run["steps"].take();
+            steps.as_array_mut().unwrap().append(page["steps"].as_array_mut().unwrap());
+            page["steps"] = steps;
+            run = page;
+        }
+        run
     }
 
     /// Waits until a run is there that a step has asked for: it begins right after that step's commit.

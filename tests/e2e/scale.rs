@@ -132,6 +132,34 @@ fn a_loop_of_ten_thousand_rounds_takes_the_memory_of_one_of_a_thousand() {
 }
 
 #[test]
+fn the_steps_of_a_long_run_are_shown_a_page_at_a_time() {
+    let host = with_plugins();
+    let steps = json!([{"key": "each", "type": "each", "config": {"rounds": 1_500}, "branches": {"do": [
+        {"key": "note", "type": "data", "config": {"fields": {"round": "{{$scopes.each.index}}"}}}]}}]);
+    host.apply(&lab("loop", &steps));
+    let id = host.start_run("loop", &json!({}));
+    eventually("it has ended", || host.get("/runs?status=succeeded")["items"][0]["id"] == id);
+    let page = |query: &str| {
+        let run = host.get(&format!("/runs/{id}{query}"));
+        let steps = run["steps"].as_array().unwrap();
+        let paths = [steps.first(), steps.last()].map(|step| step.map(|step| step["path"].as_str().unwrap().to_owned()));
+        (steps.len(), paths, run["next"].as_str().map(ToOwned::to_owned))
+    };
+    let named = |first: &str, last: &str| [Some(first.to_owned()), Some(last.to_owned())];
+    assert_eq!(page(""), (1_000, named("each", "each/998/note"), Some("1000".into())));
+    assert_eq!(page("?after=1000"), (501, named("each/999/note", "each/1499/note"), None));
+    assert_eq!(page("?after=3&limit=2"), (2, named("each/2/note", "each/3/note"), Some("5".into())));
+    assert_eq!(page("?after=1501"), (0, [None, None], None));
+    for query in ["limit=0", "limit=1001", "after=-1", "before=1"] {
+        assert_eq!(host.api("GET", &format!("/runs/{id}?{query}"), b"").status, 400, "{query}");
+    }
+    let shown = |arguments: &[&str]| String::from_utf8(host.cli(&[&["run", "show", &id], arguments].concat()).stdout).unwrap();
+    let (first, last) = (shown(&[]), shown(&["--after", "1000"]));
+    assert!(first.contains("each/998/note") && first.ends_with("more: --after 1000\n"), "{first}");
+    assert!(last.contains("each/1499/note") && !last.contains("more:"), "{last}");
+}
+
+#[test]
 fn a_loop_over_ten_thousand_items_takes_the_memory_of_one_over_a_thousand() {
     let peak = |items: u32| {
         let host = Host::start();

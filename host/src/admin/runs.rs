@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::publish::{Choice, Pins};
 use super::{Admin, Error};
-use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start};
+use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start, rfc3339};
 use crate::plugin::Plugin;
-use crate::run::{Decision, FileFacts, FileId, RunId, Staged};
+use crate::run::{Decision, FileFacts, FileId, RunId, Shown, Staged, Teller, View};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
 use crate::workflow::{Definition, Json, Key};
 
@@ -57,16 +57,27 @@ impl Admin {
         Ok((runs, next))
     }
 
-    /// A run's head and its journal.
-    pub async fn run(&self, id: RunId) -> Result<(RunHead, Vec<crate::run::Entry>), Error> {
-        let found = self.read(move |store| Ok((store.run(id)?, store.journal(id)?))).await?;
-        match found {
-            (Some(head), entries) => Ok((head, entries)),
-            (None, _) => {
-                let live = self.executor().live().into_iter().find(|head| head.id == id);
-                live.map(|head| (head, Vec::new())).ok_or_else(|| run_not_found(id))
+    /// A run's head.
+    pub async fn run(&self, id: RunId) -> Result<RunHead, Error> {
+        let stored = self.read(move |store| store.run(id)).await?;
+        let live = || self.executor().live().into_iter().find(|head| head.id == id);
+        stored.or_else(live).ok_or_else(|| run_not_found(id))
+    }
+
+    /// A run's head, and what its journal tells.
+    pub async fn history(&self, id: RunId, shown: Shown) -> Result<(RunHead, View), Error> {
+        let head = self.run(id).await?;
+        // A part at a time: a journal may be larger than the memory.
+        let told = self.read(move |store| {
+            let mut teller = Teller::new(id, shown, &rfc3339);
+            let mut number = 0;
+            while let Some(entries) = store.segment(id, number)? {
+                entries.iter().for_each(|entry| teller.add(entry));
+                number += 1;
             }
-        }
+            Ok(teller.finish())
+        });
+        Ok((head, told.await?))
     }
 
     /// A file that a run made, and what it holds.
@@ -170,7 +181,7 @@ impl Admin {
         let program = match which {
             None => None,
             Some(which) => {
-                let (head, _) = self.run(id).await?;
+                let head = self.run(id).await?;
                 Some(self.program_of(&head.workflow, which).await?)
             }
         };

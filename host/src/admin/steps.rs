@@ -10,7 +10,7 @@ use super::{Admin, Error};
 use crate::executor::Start;
 use crate::limits::{CONTEXT_BYTES_MAX, VARIABLES_LISTED_MAX};
 use crate::plugin::{Kind, NodeType};
-use crate::run::{RunId, Staged, view};
+use crate::run::{RunId, Shown, Staged};
 use crate::store::Store;
 use crate::workflow::{DateRange, Json, Key, Member, ON_FAILURE, Options, Problem, Step, TypeRef, members, pinned};
 
@@ -138,11 +138,10 @@ impl Admin {
         let mut context = Value::Null;
         let mut steps = serde_json::Map::new();
         if let Some(run) = given.run {
-            let (head, entries) = self.run(run).await?;
+            let (head, seen) = self.history(run, Shown::all()).await?;
             if head.workflow != *workflow {
                 return Err(Error::Setting(format!("run {run} is one of `{}`", head.workflow)));
             }
-            let seen = view(run, &entries, &|_| String::new());
             let read = |raw: &serde_json::value::RawValue| serde_json::from_str::<Value>(raw.get()).unwrap_or_default();
             context = seen.context.as_deref().map(read).unwrap_or_default();
             // In the order of their first calls: the newest visit of a step counts.

@@ -39,6 +39,9 @@ pub(super) enum Run {
     Show {
         /// The run's id.
         id: String,
+        /// Steps from this place on, in the order of their first calls.
+        #[arg(long, value_name = "PLACE")]
+        after: Option<u32>,
     },
     /// Follow a run until it ends.
     Watch {
@@ -150,7 +153,10 @@ pub(super) async fn run(verb: Run, client: &Client) -> Result<(), Failure> {
             ];
             list(client, &filters, limit).await
         }
-        Run::Show { id } => show(client, &client.get(&path(&id, "")).await?),
+        Run::Show { id, after } => {
+            let after = after.map(|place| format!("?after={place}")).unwrap_or_default();
+            show(client, &client.get(&path(&id, &after)).await?)
+        }
         Run::Watch { id } => watch(client, &id).await,
         Run::Start { workflow, context, revision, draft, wait } => {
             let wait_ms = if wait { 600_000 } else { 0 };
@@ -348,6 +354,7 @@ pub(super) fn show(client: &Client, run: &Value) -> Result<(), Failure> {
             println!("  log     {dropped} more lines were dropped at the limit");
         }
     }
+    print::more(run);
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::called::{Failure, LogLine, Outcome};
 use super::entry::{Arrival, Entry};
-use super::history::FailureView;
+use super::view::FailureView;
 
 /// One entry of a journal, without what only the engine needs.
 #[derive(Debug, Default, Serialize)]

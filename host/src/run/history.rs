@@ -1,268 +1,172 @@
-//! A run as people see it: its steps in order, with input, output, duration and log.
+//! Tells a run's journal to people, entry by entry.
 
-use serde::Serialize;
-use serde_json::value::RawValue;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use super::called::{Called, Effects, Failure, LogLine, Outcome, SecretUse, Status, Usage};
+use super::called::{Called, Effects, Failure, Outcome, Status};
 use super::entry::{Arrival, Decision, Entry};
-use super::file::FileFacts;
 use super::id::RunId;
-use super::wait::{Wait, WaitKind};
-use crate::workflow::Json;
+use super::view::{ActivationView, ArrivalView, FileView, ResponseView, View, named, raw};
 
-/// What a journal tells.
-#[derive(Debug)]
-pub struct View {
-    /// What the trigger gave the run: `$context`.
-    pub context: Option<Box<RawValue>>,
-    /// The last output that a step set for the run.
-    pub output: Option<Box<RawValue>>,
-    /// Each activation, in the order of their first calls.
-    pub steps: Vec<ActivationView>,
-    /// What came for the run from outside, in order.
-    pub arrivals: Vec<ArrivalView>,
+/// Which activations are shown with what is in them.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// By their places in the order of first calls.
+    pub places: Range<usize>,
+    /// Bytes of their documents: the first that exceeds them is the last.
+    pub bytes_max: usize,
 }
 
-/// One activation.
-#[derive(Debug, Serialize)]
-pub struct ActivationView {
-    /// Step keys and branch ids from the top: `loop/3/mail`.
-    pub path: Box<str>,
-    /// The step's key.
-    pub step: Box<str>,
-    /// `waiting` until it is finished, or `retrying`, or `unknown` where a crash hid what came of a call.
-    pub status: Status,
-    /// When it was first called, RFC 3339.
-    pub started_at: String,
-    /// How long its calls took, in microseconds, without what lay between them.
-    pub took_us: u64,
-    /// How many times its component was called, tries that failed included.
-    pub calls: u32,
-    /// When a call that failed is made again, RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_at: Option<String>,
-    /// What it waits for besides its branches.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub waits: Vec<WaitView>,
-    /// The config with its variables filled in; a secret is named, not shown.
-    pub input: Option<Box<RawValue>>,
-    /// Its result.
-    pub output: Option<Box<RawValue>>,
-    /// What failed; of a call that is made again too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub failure: Option<FailureView>,
-    /// What it gave whoever waits for the run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub response: Option<ResponseView>,
-    /// What it set as the run's output.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run_output: Option<Box<RawValue>>,
-    /// Messages that it added for whoever caused the run.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub messages: Vec<Box<str>>,
-    /// Runs that it started, waited for or not.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub runs: Vec<String>,
-    /// Files that it made.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub files: Vec<FileView>,
-    /// What its component logged.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub log: Vec<LogLine>,
-    /// How many lines were dropped at the limit.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub log_dropped: u32,
-    /// What its calls took: together, and of memory the most.
-    #[serde(skip_serializing_if = "Usage::is_nothing")]
-    pub used: Usage,
-    /// A call reached outside, and its answer is not there yet.
-    #[serde(skip)]
-    is_outside: bool,
-}
-
-/// A file that a step made.
-#[derive(Debug, Serialize)]
-pub struct FileView {
-    /// `GET /api/v1/files/<id>` gives what it holds.
-    pub id: String,
-    /// What is known of it.
-    #[serde(flatten)]
-    pub facts: FileFacts,
-}
-
-/// Something that an activation waits for.
-#[derive(Debug, Serialize)]
-pub struct WaitView {
-    /// Chosen by the step.
-    pub id: Box<str>,
-    /// `timer`, `signal`, `task`, `child` or `request`.
-    pub kind: &'static str,
-    /// When a timer fires, RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<String>,
-    /// What the sender of a signal calls it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<Box<str>>,
-    /// What tells runs apart that wait for the same signal.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key: Option<Box<str>>,
-    /// A task, as whoever may act on it sees it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskView>,
-    /// Where a request goes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub request: Option<String>,
-    /// The run that is waited for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<String>,
-}
-
-/// Something that a person has to do.
-#[derive(Debug, Serialize)]
-pub struct TaskView {
-    /// One line.
-    pub title: Box<str>,
-    /// Ids of users.
-    pub assignees: Vec<Box<str>>,
-    /// JSON Schema of the form.
-    pub form_schema: Box<RawValue>,
-    /// What the form starts with.
-    pub values: Box<RawValue>,
-    /// The buttons: keys and titles.
-    pub actions: Vec<(Box<str>, Box<str>)>,
-}
-
-/// Something that came for the run from outside.
-#[derive(Debug, Serialize)]
-pub struct ArrivalView {
-    /// When it was taken up, RFC 3339.
-    pub at: String,
-    /// `signal`, `task-acted`, `child-ended`, `cancel` or `decided`.
-    pub kind: &'static str,
-    /// The activation that it is for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub activation: Option<Box<str>>,
-    /// A signal's name, a task's action, or why the run was cancelled.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub what: Option<Box<str>>,
-    /// Who did it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<Box<str>>,
-}
-
-/// Why an activation failed.
-#[derive(Debug, Serialize)]
-pub struct FailureView {
-    /// Stable, kebab-case.
-    pub code: Box<str>,
-    /// What was wrong and what to do.
-    pub message: Box<str>,
-}
-
-/// An HTTP response.
-#[derive(Debug, Serialize)]
-pub struct ResponseView {
-    /// Its status code.
-    pub status: u16,
-    /// Its header fields: names and values, in order.
-    pub headers: Vec<(Box<str>, Box<str>)>,
-    /// Its body, as far as it is text.
-    pub body: String,
-}
-
-/// Tells a run's journal to people. `at` writes a time in milliseconds since 1970.
-pub fn view(run: RunId, entries: &[Entry], at: &dyn Fn(u64) -> String) -> View {
-    let mut view = View { context: None, output: None, steps: Vec::new(), arrivals: Vec::new() };
-    for entry in entries {
-        view.add(run, entry, at);
+impl Shown {
+    /// All of them.
+    pub fn all() -> Self {
+        Self { places: 0..usize::MAX, bytes_max: usize::MAX }
     }
-    view
 }
 
-impl View {
-    fn add(&mut self, run: RunId, entry: &Entry, at: &dyn Fn(u64) -> String) {
+/// Follows a journal from its first entry on. Takes the time of a few comparisons for each.
+pub struct Teller<'a> {
+    run: RunId,
+    /// Writes a time in milliseconds since 1970.
+    at: &'a dyn Fn(u64) -> String,
+    view: View,
+    /// The newest activation of each path.
+    newest: BTreeMap<Box<str>, usize>,
+    shown: Shown,
+    /// Of the documents of those that are shown.
+    bytes: usize,
+}
+
+impl<'a> Teller<'a> {
+    /// One who has heard nothing yet. `at` writes a time in milliseconds since 1970.
+    pub fn new(run: RunId, shown: Shown, at: &'a dyn Fn(u64) -> String) -> Self {
+        Self { run, at, view: View::default(), newest: BTreeMap::new(), shown, bytes: 0 }
+    }
+
+    /// What was heard.
+    pub fn finish(self) -> View {
+        let Self { mut view, newest, shown, .. } = self;
+        let is_over = |place: &usize| view.steps.get(*place).is_some_and(|step| step.status.is_end());
+        let over: BTreeSet<Box<str>> = newest.into_iter().filter(|(_, place)| is_over(place)).map(|(path, _)| path).collect();
+        let end = shown.places.end.min(view.steps.len());
+        let next = (end < view.steps.len()).then_some(end);
+        view.steps.truncate(end);
+        view.steps.drain(..shown.places.start.min(end));
+        View { over, next, ..view }
+    }
+
+    /// Hears of the next entry.
+    pub fn add(&mut self, entry: &Entry) {
         match entry {
-            Entry::Accepted(accepted) => self.context = Some(raw(&accepted.context)),
+            Entry::Accepted(accepted) => self.view.context = Some(raw(&accepted.context)),
             Entry::Started { .. } => {}
-            Entry::Intended { at_ms, activation, .. } => self.step(activation, *at_ms, at).is_outside = true,
-            Entry::Called(called) => self.called(run, called, at),
+            Entry::Intended { at_ms, activation, .. } => {
+                let place = self.place(activation, *at_ms);
+                self.view.steps[place].is_outside = true;
+            }
+            Entry::Called(called) => self.called(called),
             Entry::Woke { activation, id, .. } | Entry::Responded { activation, id, .. } => self.fired(activation, id),
-            Entry::Arrived { at_ms, arrival } => self.arrived(at(*at_ms), arrival),
+            Entry::Arrived { at_ms, arrival } => self.arrived((self.at)(*at_ms), arrival),
             Entry::TimedOut { activation: None, .. } => self.aborted(),
             Entry::TimedOut { at_ms, activation: Some(path) } => {
-                let failure = Failure::timed_out("the step did not end in time");
-                self.step(path, *at_ms, at).failed(&failure);
-                end_others(&mut self.steps, path, None);
+                let place = self.place(path, *at_ms);
+                self.change(place, |step| step.failed(&Failure::timed_out("the step did not end in time")));
+                self.end_inside(path);
             }
-            Entry::Lost { at_ms, activation } => self.step(activation, *at_ms, at).status = Status::Unknown,
-            Entry::Restarted { activation, branch, .. } => {
-                let inside = format!("{activation}/{branch}");
-                end_others(&mut self.steps, &inside, None);
+            Entry::Lost { at_ms, activation } => {
+                let place = self.place(activation, *at_ms);
+                self.view.steps[place].status = Status::Unknown;
             }
+            Entry::Restarted { activation, branch, .. } => self.end_inside(&format!("{activation}/{branch}")),
         }
     }
 
-    /// The view of an activation, made when it is first heard of. One that is over and comes again is another: an atomic
+    /// The place of an activation, which is made when it is first heard of. One that is over and comes again is another: an atomic
     /// branch began again.
-    fn step(&mut self, path: &str, at_ms: u64, at: &dyn Fn(u64) -> String) -> &mut ActivationView {
-        let index = match self.steps.iter().rposition(|step| &*step.path == path && !step.status.is_end()) {
-            Some(index) => index,
-            None => {
-                self.steps.push(ActivationView::new(path, at(at_ms)));
-                self.steps.len() - 1
+    fn place(&mut self, path: &str, at_ms: u64) -> usize {
+        match self.newest.get(path) {
+            Some(place) if !self.view.steps[*place].status.is_end() => *place,
+            _ => {
+                let place = self.view.steps.len();
+                self.view.steps.push(ActivationView::new(path, (self.at)(at_ms)));
+                self.newest.insert(path.into(), place);
+                place
             }
-        };
-        &mut self.steps[index]
+        }
     }
 
-    fn called(&mut self, run: RunId, called: &Called, at: &dyn Fn(u64) -> String) {
-        let step = self.step(&called.activation, called.at_ms, at);
-        if let Some(config) = &called.config {
-            step.input = Some(raw(&named(config, &called.secrets)));
+    /// Changes what is told of an activation, as far as it is shown.
+    fn change(&mut self, place: usize, change: impl FnOnce(&mut ActivationView)) {
+        let step = &mut self.view.steps[place];
+        let before = step.bytes();
+        change(step);
+        if !self.shown.places.contains(&place) {
+            step.forget();
+            return;
         }
-        step.is_outside = false;
-        step.took_us += u64::from(called.took_us);
-        step.calls += 1;
-        step.log.extend(called.log.iter().cloned());
-        step.log_dropped += called.log_dropped;
-        step.used.add(&called.used);
+        self.bytes = self.bytes - before + step.bytes();
+        while self.bytes > self.shown.bytes_max {
+            let last = self.shown.places.end.min(self.view.steps.len()) - 1;
+            if last <= self.shown.places.start {
+                break;
+            }
+            self.bytes -= self.view.steps[last].bytes();
+            self.view.steps[last].forget();
+            self.shown.places.end = last;
+        }
+    }
+
+    fn called(&mut self, called: &Called) {
         let Effects { output, response, messages, started, files, .. } = &called.effects;
-        step.run_output = output.as_ref().map(raw).or(step.run_output.take());
-        step.messages.extend(messages.iter().cloned());
-        step.runs.extend(started.iter().map(ToString::to_string));
-        step.files.extend(files.iter().map(|(id, facts)| FileView { id: id.to_string(), facts: facts.clone() }));
-        if let Some(response) = response {
-            let body = String::from_utf8_lossy(&response.body).into_owned();
-            step.response = Some(ResponseView { status: response.status, headers: response.headers.clone(), body });
-        }
-        match &called.outcome {
-            Outcome::Failed(failure) if called.retry_at_ms.is_some() => {
-                step.failed(failure);
-                step.status = Status::Retrying;
+        let (run, at) = (self.run, self.at);
+        let place = self.place(&called.activation, called.at_ms);
+        self.change(place, |step| {
+            if let Some(config) = &called.config {
+                step.input = Some(raw(&named(config, &called.secrets)));
             }
-            Outcome::Failed(failure) => step.failed(failure),
-            Outcome::Pending { wait, .. } => {
-                (step.status, step.failure) = (Status::Waiting, None);
-                step.wait_for(run, called.at_ms, wait, at);
+            step.is_outside = false;
+            step.took_us += u64::from(called.took_us);
+            step.calls += 1;
+            step.log.extend(called.log.iter().cloned());
+            step.log_dropped += called.log_dropped;
+            step.used.add(&called.used);
+            step.run_output = output.as_ref().map(raw).or(step.run_output.take());
+            step.messages.extend(messages.iter().cloned());
+            step.runs.extend(started.iter().map(ToString::to_string));
+            step.files.extend(files.iter().map(|(id, facts)| FileView { id: id.to_string(), facts: facts.clone() }));
+            if let Some(response) = response {
+                let body = String::from_utf8_lossy(&response.body).into_owned();
+                step.response = Some(ResponseView { status: response.status, headers: response.headers.clone(), body });
             }
-            Outcome::Done(output) | Outcome::GoBack { output, .. } => step.succeeded(output),
-            Outcome::EndRun { status, .. } => step.end(*status),
-        }
-        step.retry_at = called.retry_at_ms.map(at);
+            match &called.outcome {
+                Outcome::Failed(failure) if called.retry_at_ms.is_some() => {
+                    step.failed(failure);
+                    step.status = Status::Retrying;
+                }
+                Outcome::Failed(failure) => step.failed(failure),
+                Outcome::Pending { wait, .. } => {
+                    (step.status, step.failure) = (Status::Waiting, None);
+                    step.wait_for(run, called.at_ms, wait, at);
+                }
+                Outcome::Done(output) | Outcome::GoBack { output, .. } => step.succeeded(output),
+                Outcome::EndRun { status, .. } => step.end(*status),
+            }
+            step.retry_at = called.retry_at_ms.map(at);
+        });
         if let Some(output) = output {
-            self.output = Some(raw(output));
+            self.view.output = Some(raw(output));
         }
         match &called.outcome {
             Outcome::Pending { .. } => {}
-            Outcome::EndRun { status, .. } => end_others(&mut self.steps, &called.activation, Some(*status)),
+            Outcome::EndRun { status, .. } => self.end_run(&called.activation, *status),
             _ if called.retry_at_ms.is_some() => {}
-            _ => end_others(&mut self.steps, &called.activation, None),
+            _ => self.end_inside(&called.activation),
         }
     }
 
     fn fired(&mut self, path: &str, id: &str) {
-        if let Some(step) = self.steps.iter_mut().rev().find(|step| &*step.path == path) {
-            step.waits.retain(|wait| &*wait.id != id);
+        if let Some(place) = self.newest.get(path) {
+            self.change(*place, |step| step.waits.retain(|wait| &*wait.id != id));
         }
     }
 
@@ -281,153 +185,46 @@ impl View {
                 ("cancel", None, Some(reason.as_str().into()), by.clone())
             }
             Arrival::Decided { activation, decision, by } => {
-                if let Some(step) = self.steps.iter_mut().rev().find(|step| step.path == *activation) {
-                    step.is_outside = false;
-                    match decision {
-                        Decision::Retry => step.status = Status::Waiting,
-                        Decision::Succeed(output) => step.succeeded(output),
-                        Decision::Fail(message) => step.failed(&Failure::error("outcome-unknown", message.clone())),
-                    }
+                if let Some(place) = self.newest.get(activation) {
+                    self.change(*place, |step| {
+                        step.is_outside = false;
+                        match decision {
+                            Decision::Retry => step.status = Status::Waiting,
+                            Decision::Succeed(output) => step.succeeded(output),
+                            Decision::Fail(message) => step.failed(&Failure::error("outcome-unknown", message.clone())),
+                        }
+                    });
                 }
                 ("decided", Some(activation), None, by.clone())
             }
         };
-        self.arrivals.push(ArrivalView { at, kind, activation: activation.cloned(), what, by });
+        self.view.arrivals.push(ArrivalView { at, kind, activation: activation.cloned(), what, by });
     }
 
     /// The run was stopped: so is everything in it, but of a call that reached outside nobody knows.
     fn aborted(&mut self) {
-        for step in self.steps.iter_mut().filter(|step| !step.status.is_end()) {
-            step.end(if step.is_outside { Status::Unknown } else { Status::Aborted });
-        }
-    }
-}
-
-impl ActivationView {
-    fn new(path: &str, started_at: String) -> Self {
-        let step = path.rsplit('/').next().unwrap_or_default();
-        Self {
-            path: path.into(),
-            step: step.split('~').next().unwrap_or_default().into(),
-            status: Status::Waiting,
-            started_at,
-            took_us: 0,
-            calls: 0,
-            retry_at: None,
-            waits: Vec::new(),
-            input: None,
-            output: None,
-            failure: None,
-            response: None,
-            run_output: None,
-            messages: Vec::new(),
-            runs: Vec::new(),
-            files: Vec::new(),
-            log: Vec::new(),
-            log_dropped: 0,
-            used: Usage::default(),
-            is_outside: false,
-        }
+        self.view.steps.iter_mut().for_each(ActivationView::abort);
     }
 
-    fn end(&mut self, status: Status) {
-        self.status = status;
-        self.waits.clear();
-        self.retry_at = None;
-    }
-
-    fn succeeded(&mut self, output: &Json) {
-        self.end(Status::Succeeded);
-        self.output = Some(raw(output));
-        self.failure = None;
-    }
-
-    fn failed(&mut self, failure: &Failure) {
-        self.end(failure.status);
-        self.output = failure.output.as_ref().map(raw);
-        self.failure = Some(FailureView { code: failure.code.clone(), message: failure.message.clone() });
-    }
-
-    fn wait_for(&mut self, run: RunId, at_ms: u64, waits: &[Wait], at: &dyn Fn(u64) -> String) {
-        let mut known = std::mem::take(&mut self.waits);
-        for wait in waits {
-            let kept = known.iter().position(|known| known.id == wait.id).map(|index| known.swap_remove(index));
-            let stays = matches!(wait.kind, WaitKind::Child { .. } | WaitKind::Signal { .. } | WaitKind::Request(_));
-            self.waits.push(match kept {
-                Some(kept) if stays => kept,
-                _ => {
-                    let view = WaitView::of(run, &self.path, at_ms, wait, at);
-                    self.runs.extend(view.run.clone());
-                    view
-                }
-            });
-        }
-    }
-}
-
-impl WaitView {
-    fn of(run: RunId, path: &str, at_ms: u64, wait: &Wait, at: &dyn Fn(u64) -> String) -> Self {
-        let (id, kind) = (wait.id.clone(), wait.kind.name());
-        let mut view = Self { id, kind, at: None, name: None, key: None, task: None, request: None, run: None };
-        match &wait.kind {
-            WaitKind::Timer(due_ms) => view.at = Some(at(*due_ms)),
-            WaitKind::Signal { name, key } => (view.name, view.key) = (Some(name.clone()), key.clone()),
-            WaitKind::Task(task) => {
-                view.task = Some(TaskView {
-                    title: task.title.clone(),
-                    assignees: task.assignees.clone(),
-                    form_schema: raw(&task.form_schema),
-                    values: raw(&task.values),
-                    actions: task.actions.iter().map(|action| (action.key.clone(), action.title.clone())).collect(),
-                });
-            }
-            WaitKind::Child { .. } => view.run = Some(RunId::derived(at_ms, run, path, &wait.id).to_string()),
-            WaitKind::Request(request) => {
-                let by = request.connection.as_ref().map(|name| format!(" by {name}")).unwrap_or_default();
-                view.request = Some(format!("{} {}{by}", request.method, request.url));
+    /// With the run everything ends; the steps around the one that ended it take the run's status.
+    fn end_run(&mut self, ended: &str, status: Status) {
+        for (place, _) in ended.match_indices('/') {
+            let around = self.newest.get(&ended[..place]).map(|place| &mut self.view.steps[*place]);
+            if let Some(step) = around.filter(|step| !step.status.is_end()) {
+                step.end(status);
             }
         }
-        view
+        self.aborted();
     }
-}
 
-/// What ends with a step: whatever still ran in its branches; and with a run (`run`: its status) everything, where the steps
-/// around the one that ended it take the run's status.
-fn end_others(steps: &mut [ActivationView], ended: &str, run: Option<Status>) {
-    for step in steps.iter_mut().filter(|step| !step.status.is_end()) {
-        let unknown = if step.is_outside { Status::Unknown } else { Status::Aborted };
-        match run {
-            Some(status) if is_inside(ended, &step.path) => step.end(status),
-            Some(_) => step.end(unknown),
-            None if is_inside(&step.path, ended) => step.end(unknown),
-            None => {}
+    /// What ends with a step or a branch: whatever still ran in it.
+    fn end_inside(&mut self, ended: &str) {
+        // `0` comes after `/`.
+        let inside = self.newest.range(Box::from(format!("{ended}/"))..Box::from(format!("{ended}0")));
+        for (_, place) in inside {
+            self.view.steps[*place].abort();
         }
     }
-}
-
-/// Whether an activation is in a branch of another, at any depth.
-fn is_inside(path: &str, of: &str) -> bool {
-    path.strip_prefix(of).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// A config in which each token is the variable again that it came from.
-fn named(config: &Json, secrets: &[SecretUse]) -> Json {
-    if secrets.is_empty() {
-        return config.clone();
-    }
-    let mut text = config.text().to_owned();
-    for used in secrets {
-        text = text.replace(&*used.token, &format!("{{{{$secrets.{}}}}}", used.name));
-    }
-    Json::parse(text).unwrap_or_else(|_| Json::null())
-}
-
-fn raw(json: &Json) -> Box<RawValue> {
-    RawValue::from_string(json.text().to_owned()).unwrap_or_default()
-}
-
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 #[cfg(test)]
@@ -435,7 +232,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::run::{BranchStart, Reason};
+    use crate::run::{BranchStart, Reason, SecretUse, Usage, Wait, WaitKind};
+    use crate::workflow::Json;
 
     fn called(path: &str, outcome: Outcome) -> Called {
         Called {
@@ -465,8 +263,14 @@ mod tests {
         Outcome::Pending { state: Json::null(), start: vec![start], stop: Vec::new(), wait: vec![timer] }
     }
 
+    fn told_of(entries: &[Entry], shown: Shown) -> View {
+        let mut teller = Teller::new(RunId::new(1, [0; 10]), shown, &|ms| ms.to_string());
+        entries.iter().for_each(|entry| teller.add(entry));
+        teller.finish()
+    }
+
     fn told(entries: &[Entry]) -> View {
-        view(RunId::new(1, [0; 10]), entries, &|ms| ms.to_string())
+        told_of(entries, Shown::all())
     }
 
     fn statuses(entries: &[Entry]) -> Vec<(String, &'static str)> {
@@ -517,6 +321,32 @@ mod tests {
         let step = &view.steps[0];
         assert_eq!((step.status, step.retry_at.as_deref()), (Status::Retrying, Some("9")));
         assert_eq!(&*step.failure.as_ref().unwrap().code, "x");
+    }
+
+    #[test]
+    fn a_part_of_the_steps_is_shown_and_where_the_next_begins() {
+        let done = |number: u32| entry(&format!("loop/{number}/x"), Outcome::Done(json!("y".repeat(98)).into()));
+        let mut entries = vec![entry("loop", pending())];
+        entries.extend((1..=9).map(done));
+        entries.push(entry("loop", Outcome::Done(json!("z".repeat(98)).into())));
+        let shown = |places, bytes_max| {
+            let View { steps, next, over, .. } = told_of(&entries, Shown { places, bytes_max });
+            assert_eq!(over.len(), 10, "also of those that are not shown");
+            assert!(steps.iter().all(|step| step.output.is_some() && step.calls > 0), "{steps:?}");
+            (steps.iter().map(|step| step.path.to_string()).collect::<Vec<_>>(), next)
+        };
+        let named = |places: Range<usize>| -> Vec<String> {
+            places.map(|place| if place == 0 { "loop".into() } else { format!("loop/{place}/x") }).collect()
+        };
+        assert_eq!(shown(0..usize::MAX, usize::MAX), (named(0..10), None));
+        assert_eq!(shown(0..4, usize::MAX), (named(0..4), Some(4)));
+        assert_eq!(shown(4..8, usize::MAX), (named(4..8), Some(8)));
+        assert_eq!(shown(8..12, usize::MAX), (named(8..10), None));
+        assert_eq!(shown(10..12, usize::MAX), (named(0..0), None));
+        // Each has 100 bytes of output and 19 of config; the first is shown whatever it has.
+        assert_eq!(shown(2..9, 3 * 119), (named(2..5), Some(5)));
+        assert_eq!(shown(2..9, 0), (named(2..3), Some(3)));
+        assert_eq!(shown(0..9, 0), (named(0..1), Some(1)), "what is said of a step later counts as well");
     }
 
     #[test]

@@ -12,13 +12,14 @@ mod recorded;
 mod retry;
 mod staged;
 mod state;
+mod view;
 mod wait;
 
 pub use called::{BranchStart, Called, Effects, Failure, LogLevel, LogLine, Outcome, Response, SecretUse, Status, Usage};
 pub use entry::{Accepted, Arrival, Decision, Entry, Parent, Reason, Rerun};
 pub use feed::EntryView;
 pub use file::{FileFacts, FileId, FileIdError};
-pub use history::{ActivationView, FailureView, FileView, ResponseView, View, view};
+pub use history::{Shown, Teller};
 pub use id::{RunId, RunIdError};
 pub use recorded::{Given, HostAnswer, Recorded, asked_file, asked_new_file, asked_send, asked_start, asked_value};
 pub use retry::backoff_ms;
@@ -26,4 +27,5 @@ pub use staged::{KvKey, Seen, Staged, StagedFile, StagedStart};
 #[cfg(test)]
 pub(crate) use state::set_fire_timers_twice;
 pub use state::{Activation, ActivationId, Child, Command, End, Ended, Event, OpenWait, Outgoing, Phase, State, check};
+pub use view::{ActivationView, FailureView, FileView, ResponseView, View};
 pub use wait::{Fault, Request, Task, TaskAction, Wait, WaitKind};

@@ -1,5 +1,6 @@
 //! Runs and their journals.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -12,8 +13,8 @@ use crate::admin::{Error, StartRun, Which};
 use crate::executor::{ActOn, Progress, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
-use crate::limits::{SIGNAL_NAME_BYTES_MAX, WAIT_MS_MAX};
-use crate::run::{Decision, Entry, RunId, Status, View, view};
+use crate::limits::{SIGNAL_NAME_BYTES_MAX, STEPS_SHOWN_BYTES_MAX, STEPS_SHOWN_MAX, WAIT_MS_MAX};
+use crate::run::{Decision, RunId, Shown, Status, View};
 use crate::store::{RunFilter, RunHead};
 use crate::workflow::Key;
 
@@ -47,15 +48,28 @@ fn time(call: &Call, name: &str) -> Result<Option<u64>, Problem> {
     Ok(given.map(|time| u64::try_from(time.as_millisecond()).unwrap_or(0)))
 }
 
-/// `GET /runs/{id}` → run with `context`, `output`, `arrivals` and `steps`, each with input, output, duration and log, and what it
-/// waits for. `progress`: `[{step, done, total, message, at}]`, what steps that go on say of how far they are. `held_up_by`: `[{plugin, version, reason}]`, plugins in quarantine that it would call.
+/// `GET /runs/{id}?limit&after` → run with `context`, `output`, `arrivals` and `steps`, in the order of their first calls, each with input, output,
+/// duration and log, and what it waits for. A run may have a hundred thousand: `next` is there if there are more than these, and goes into
+/// `after`. `progress`: `[{step, done, total, message, at}]`, what steps that go on say of how far they are. `held_up_by`: `[{plugin, version, reason}]`, plugins in quarantine that it would call.
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
-    call.query.only(&[])?;
-    let run = call.admin.run(call.param("id")?).await?;
-    whole(&call, run, StatusCode::OK)
+    call.query.only(&["limit", "after"])?;
+    let limit = match call.query.get::<usize>("limit")? {
+        None => STEPS_SHOWN_MAX,
+        Some(limit @ 1..=STEPS_SHOWN_MAX) => limit,
+        Some(limit) => {
+            return Err(Problem::bad_request(format!("?limit={limit}: 1 to {STEPS_SHOWN_MAX} steps are shown at once")));
+        }
+    };
+    let after = call.query.get::<u32>("after")?.map_or(0, |place| place as usize);
+    let run = call.admin.history(call.param("id")?, steps(after..after + limit)).await?;
+    Ok(whole(&call, run, StatusCode::OK))
 }
 
-fn whole(call: &Call, (head, entries): (RunHead, Vec<Entry>), status: StatusCode) -> Result<Reply, Problem> {
+fn steps(places: Range<usize>) -> Shown {
+    Shown { places, bytes_max: STEPS_SHOWN_BYTES_MAX }
+}
+
+fn whole(call: &Call, (head, told): (RunHead, View), status: StatusCode) -> Reply {
     let mut shown = summary(&head);
     let held_up_by: Vec<Value> = (call.admin.held_up_by(head.id).iter())
         .map(|plugin| {
@@ -66,14 +80,12 @@ fn whole(call: &Call, (head, entries): (RunHead, Vec<Entry>), status: StatusCode
     if !held_up_by.is_empty() {
         shown["held_up_by"] = held_up_by.into();
     }
-    let told = view(head.id, &entries, &rfc3339);
-    let is_over = |path: &str| told.steps.iter().any(|step| *step.path == *path && step.status.is_end());
     let progress = call.admin.executor().progress_of(head.id);
-    let progress: Vec<Value> = progress.iter().filter(|said| !is_over(&said.step)).map(progress_of).collect();
+    let progress: Vec<Value> = progress.iter().filter(|said| !told.over.contains(&*said.step)).map(progress_of).collect();
     if !progress.is_empty() && !head.status.is_end() {
         shown["progress"] = progress.into();
     }
-    Ok(json_reply(status, &Shown { head: shown, told }))
+    json_reply(status, &Whole { head: shown, told })
 }
 
 /// How far a step is.
@@ -84,14 +96,14 @@ pub(super) fn progress_of(said: &Progress) -> Value {
 
 /// A run with what its journal tells. Documents of the run are written as they are, since one of them may be too deep to be read
 /// again where it stands deeper yet.
-struct Shown {
+struct Whole {
     head: Value,
     told: View,
 }
 
-impl Serialize for Shown {
+impl Serialize for Whole {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let View { context, output, steps, arrivals } = &self.told;
+        let View { context, output, steps, next, arrivals, .. } = &self.told;
         let mut map = serializer.serialize_map(None)?;
         for (name, value) in self.head.as_object().into_iter().flatten() {
             map.serialize_entry(name, value)?;
@@ -99,6 +111,9 @@ impl Serialize for Shown {
         map.serialize_entry("context", context)?;
         map.serialize_entry("output", output)?;
         map.serialize_entry("steps", steps)?;
+        if let Some(next) = next {
+            map.serialize_entry("next", &next.to_string())?;
+        }
         if !arrivals.is_empty() {
             map.serialize_entry("arrivals", arrivals)?;
         }
@@ -137,9 +152,9 @@ pub(super) async fn start(call: Call) -> Result<Reply, Problem> {
 
 /// A run that has just begun; it may have ended, and be gone.
 pub(super) async fn begun(call: &Call, id: RunId) -> Result<Reply, Problem> {
-    match call.admin.run(id).await {
+    match call.admin.history(id, steps(0..STEPS_SHOWN_MAX)).await {
         Err(Error::NotFound { .. }) => Ok(json_reply(StatusCode::CREATED, &json!({ "id": id.to_string(), "is_deleted": true }))),
-        found => whole(call, found?, StatusCode::CREATED),
+        found => Ok(whole(call, found?, StatusCode::CREATED)),
     }
 }
 
