@@ -436,6 +436,10 @@ pub const BREAKS_IN_A_ROW_MAX: u32 = 5;
 /// process knows of at once.
 pub const QUARANTINE_LOOK_MS: u64 = 5 * 60_000;
 
+/// How often what plugins have taken is written to the store, if it changed: one flush, and what is counted since is lost in a crash. A host
+/// that crashes again and again lets a budget be exceeded by no more than what fits in this time, each time.
+pub const TOTALS_KEPT_MS: u64 = 5_000;
+
 /// Requests by `wasi:http` that one call has under way at once; further ones wait. Each may hold a whole body in the host.
 pub const WASI_HTTP_AT_ONCE_MAX: usize = 8;
 

@@ -56,6 +56,7 @@ fn a_store_goes_through_a_file_into_a_new_folder_and_goes_on_there() {
     for (run, id) in runs.iter().zip(&ids).filter(|(run, _)| run["ended_at"].is_string()) {
         assert_eq!(host.run(id), *run);
     }
+    assert!(host.get("/plugins/weft/http")["used"]["calls"].as_u64() >= Some(3), "what the plugin took came along");
     assert_eq!(host.get("/secrets")["items"].as_array().unwrap().len(), 1);
     assert_eq!(host.ended(ids[1])["status"], "succeeded", "it sleeps on, and wakes");
     let act = json!({"step": "ask", "task": "question", "user": "ada", "action": "yes", "values": {"amount": 5}});

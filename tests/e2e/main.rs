@@ -65,6 +65,7 @@ mod store;
 mod suites;
 mod swap;
 mod timers;
+mod totals;
 mod upgrade;
 mod vendors;
 mod waits;

@@ -24,6 +24,16 @@ impl Flushes {
         let bytes = std::fs::read(&self.0).unwrap();
         u64::from_ne_bytes(bytes[..8].try_into().unwrap())
     }
+
+    /// How many something costs: the least of three times, since what plugins have taken is written beside it every few seconds.
+    pub(crate) fn of(&self, mut work: impl FnMut()) -> u64 {
+        let cost = |_| {
+            let before = self.get();
+            work();
+            self.get() - before
+        };
+        (0..3).map(cost).min().unwrap()
+    }
 }
 
 #[test]
@@ -33,14 +43,8 @@ fn the_sample_flow_costs_one_durable_commit_a_run() {
     host.apply(&sample(""));
     let body = payload();
     let signature = github_signature(SECRET, &body);
-    let send = |runs: u64| {
-        let before = flushed.get();
-        for _ in 0..runs {
-            assert_eq!(push(&host, &body, &signature).status, 200);
-        }
-        flushed.get() - before
-    };
-    assert_eq!(send(100), 100, "one after the other: one flush each");
+    let send = || (0..100).for_each(|_| assert_eq!(push(&host, &body, &signature).status, 200));
+    assert_eq!(flushed.of(send), 100, "one after the other: one flush each");
 
     let before = flushed.get();
     std::thread::scope(|scope| {
@@ -50,7 +54,7 @@ fn the_sample_flow_costs_one_durable_commit_a_run() {
     });
     let flushes = flushed.get() - before;
     assert!(flushes > 0 && flushes < 400, "many at once share flushes: {flushes} for 400");
-    assert_eq!(host.get("/workflows/github-push")["runs_started"], 500);
+    assert_eq!(host.get("/workflows/github-push")["runs_started"], 700);
     println!("100 runs one after the other: 100 fdatasync; 400 runs of 16 clients: {flushes}");
 }
 
@@ -59,9 +63,10 @@ fn refusals_and_reads_cost_nothing() {
     let (host, flushed) = Flushes::of_host();
     host.set_secret("github", SECRET);
     host.apply(&sample(""));
-    let before = flushed.get();
-    assert!(before > 0, "the counter counts");
-    push(&host, &payload(), "sha256=00").expect_problem(401, "invalid-signature");
-    assert_eq!(host.get("/runs"), json!({"items": [], "next": null}));
-    assert_eq!(flushed.get(), before);
+    assert!(flushed.get() > 0, "the counter counts");
+    let cost = flushed.of(|| {
+        push(&host, &payload(), "sha256=00").expect_problem(401, "invalid-signature");
+        assert_eq!(host.get("/runs"), json!({"items": [], "next": null}));
+    });
+    assert_eq!(cost, 0);
 }

@@ -1,5 +1,6 @@
 //! Plugins: from a file to something that workflows can use.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
@@ -181,6 +182,7 @@ impl Admin {
         }
         tracing::info!(plugin = record.name, %version, %digest, "installed a plugin");
         self.restore_grants(&plugin).await?;
+        self.restore_totals(&plugin).await;
         let plugin = self.registry.add(plugin);
         self.executor().try_stuck_runs();
         Ok(Installed { plugin, is_new: true, is_held })
@@ -206,6 +208,10 @@ impl Admin {
     /// Makes stored plugins callable again, after a start. One that cannot be is left out and told of.
     pub async fn restore_plugins(&self) -> Result<usize, Error> {
         let records = self.read(crate::store::Store::plugins).await?;
+        let mut readings = self.read(crate::store::Store::readings).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "what plugins have taken is counted anew");
+            HashMap::new()
+        });
         let mut restored = 0;
         for record in records.iter().filter(|record| !record.held) {
             match self.revive(record).await {
@@ -214,6 +220,7 @@ impl Admin {
                         plugin.quarantine(quarantine.reason.clone());
                     }
                     self.restore_grants(&plugin).await?;
+                    self.go_on(&plugin, readings.remove(&(record.name.clone(), record.version.clone())));
                     self.registry.add(plugin);
                     restored += 1;
                 }

@@ -18,6 +18,7 @@ mod remove;
 mod runs;
 mod secrets;
 mod steps;
+mod totals;
 mod upgrade;
 mod vendors;
 mod workflows;

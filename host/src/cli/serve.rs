@@ -97,12 +97,13 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     tokio::spawn(executor.run_pump());
     tokio::spawn(admin.triggers().clone().run_timers());
     tokio::spawn(admin.clone().keep_quarantine());
+    tokio::spawn(admin.clone().keep_totals());
     tokio::spawn(admin.clone().watch_canaries());
     let folder = serve.plugins.unwrap_or_else(|| serve.data.join("plugins"));
     let _watching = Folder::watch(&folder, admin.acting(Who::WatchedFolder))
         .await
         .with_context(|| format!("cannot watch {}", folder.display()))?;
-    started(App { admin, token, proxies: TrustedProxies(serve.trusted_proxy) });
+    started(App { admin: admin.clone(), token, proxies: TrustedProxies(serve.trusted_proxy) });
     tracing::info!(
         "listening at http://{address} after {} ms: {workflows} active workflows, {interrupted} runs go on; data in {}",
         began.elapsed().as_millis(),
@@ -110,6 +111,9 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     );
 
     serving.await?;
+    if let Err(error) = admin.keep_totals_now().await {
+        tracing::warn!(%error, "the last of what plugins have taken is not kept");
+    }
     store.close();
     tracing::info!("stopped");
     Ok(())

@@ -42,7 +42,7 @@ pub use host_pattern::{HostPattern, HostPatternError};
 pub use inspect::{CONTRACT, Facts, Refusal, admit, inspect};
 pub use instance::{CallError, Called, Factory, Instance, Loaded};
 pub use limits::{CallLimits, Limits};
-pub use meter::Totals;
+pub use meter::{Reading, Totals};
 pub use registry::{BUILT_IN_VENDOR, ExamineError, Kind, Plugin, Registry, ResolveError};
 pub use sandbox::{CallContext, CallKind, Guest, Log, SecretSource, Sender, Services, masked};
 pub use side_requests::SideRequests;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use semver::{Version, VersionReq};
@@ -15,7 +16,7 @@ use super::grants::Grants;
 use super::inspect::{CONTRACT, Facts, Refusal, admit, inspect};
 use super::instance::{CallError, Factory, Instance, Loaded};
 use super::limits::CallLimits;
-use super::meter::Totals;
+use super::meter::{Reading, Totals};
 use crate::digest::Digest;
 use crate::run::{Failure, Usage};
 use crate::workflow::{Schema, TypeRef};
@@ -163,6 +164,21 @@ impl Plugin {
     /// What it has taken.
     pub fn totals(&self) -> Totals {
         self.loaded.meter.totals()
+    }
+
+    /// What it has taken, to be kept over restarts; none: nothing since that was last [kept](Self::kept). `now_ms`: milliseconds since 1970.
+    pub fn unkept(&self, now_ms: u64) -> Option<Reading> {
+        self.loaded.meter.unkept(now_ms, Instant::now())
+    }
+
+    /// What it has taken is kept.
+    pub fn kept(&self, reading: Reading) {
+        self.loaded.meter.kept(reading);
+    }
+
+    /// Goes on with what it had taken when that was kept. For a plugin that was not called yet.
+    pub fn go_on(&self, kept: Reading, now_ms: u64) {
+        self.loaded.meter.go_on(kept, now_ms, Instant::now());
     }
 
     /// Counts what it took outside of its calls.

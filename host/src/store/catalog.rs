@@ -347,10 +347,15 @@ impl Store {
     /// Stores an installed plugin, whose component is already a blob.
     pub async fn put_plugin(&self, plugin: &PluginRecord, entry: &AuditEntry) -> Result<(), Error> {
         let key = keys::plugin(&plugin.name, &plugin.version);
-        let old = self.read_raw(&key)?.map(|(raw, _)| raw);
+        let old = self.get::<PluginRecord>(&key)?;
+        let raw = old.as_ref().map(|(raw, _)| raw);
         let mut batch = Batch::default();
-        batch.expect(&key, old.as_ref());
-        batch.replace(&key, &encode(plugin)?, old.as_ref());
+        batch.expect(&key, raw);
+        batch.replace(&key, &encode(plugin)?, raw);
+        // Another component takes nothing over from the one that had its name and version.
+        if old.as_ref().is_some_and(|(_, old)| old.digest != plugin.digest) {
+            batch.remove(&keys::reading(&plugin.name, &plugin.version), None);
+        }
         batch.audit(entry)?;
         self.commit_batch(batch).await
     }
@@ -444,7 +449,7 @@ fn put_head(batch: &mut Batch, head: &WorkflowHead, old: Option<&Raw>) -> Result
 }
 
 /// As JSON: these records are small, are read by people in need, and hold documents of any shape.
-fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     serde_json::to_vec(value).map_err(|error| Error::Engine(format!("encoding: {error}")))
 }
 

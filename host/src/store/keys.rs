@@ -31,6 +31,7 @@
 //! | `S` workflow 0 number | [`super::SetAside`] |
 //! | `l` number | which runs a commit changed |
 //! | `p` plugin 0 version | [`super::PluginRecord`] |
+//! | `M` plugin 0 version | what it has taken |
 //! | `F` run random | [`crate::run::FileFacts`] of a file |
 //! | `B` run random | what the file holds |
 //! | `E` name | a variable of the host |
@@ -48,7 +49,7 @@ use crate::run::{FileId, KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 38] = [
+pub(super) const KINDS: [(u8, &str); 39] = [
     (b'A', "audit entries"),
     (b'B', "contents of files"),
     (b'C', "connections"),
@@ -57,6 +58,7 @@ pub(super) const KINDS: [(u8, &str); 38] = [
     (b'F', "files"),
     (b'G', "grants"),
     (b'I', "due timers"),
+    (b'M', "readings of plugins"),
     (b'N', "totals"),
     (b'Q', "queues"),
     (b'S', "events set aside"),
@@ -107,6 +109,7 @@ pub(super) const KEPT_SIGNALS: &[u8] = b"h";
 pub(super) const COMMITS: &[u8] = b"l";
 pub(super) const DEDUP_ENDS: &[u8] = b"f";
 pub(super) const PLUGINS: &[u8] = b"p";
+pub(super) const READINGS: &[u8] = b"M";
 pub(super) const ENVIRONMENT: &[u8] = b"E";
 pub(super) const GRANTS: &[u8] = b"G";
 pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
@@ -343,6 +346,17 @@ pub(super) fn dedup_digest(workflow: &Key, digest: &Digest) -> Vec<u8> {
 
 pub(super) fn plugin(name: &str, version: &semver::Version) -> Vec<u8> {
     join(b'p', &[name.as_bytes(), &[0], version.to_string().as_bytes()])
+}
+
+/// What that version has taken.
+pub(super) fn reading(name: &str, version: &semver::Version) -> Vec<u8> {
+    join(b'M', &[name.as_bytes(), &[0], version.to_string().as_bytes()])
+}
+
+/// The plugin and its version in the key of what it has taken.
+pub(super) fn of_reading(key: &[u8]) -> Option<(&str, semver::Version)> {
+    let (name, version) = str::from_utf8(key.get(1..)?).ok()?.split_once('\0')?;
+    Some((name, version.parse().ok()?))
 }
 
 pub(super) fn connection(name: &str) -> Vec<u8> {

@@ -18,6 +18,7 @@ pub mod kv;
 mod memory;
 mod memory_runs;
 mod pins;
+mod readings;
 mod record;
 mod run_store;
 mod runs;

@@ -88,11 +88,11 @@ impl Store {
         Ok(runs)
     }
 
-    /// Removes the record of a plugin; its component is a file of its own ([`super::Blobs::remove`]). With its last version go
+    /// Removes the record of a plugin and of what it has taken; its component is a file of its own ([`super::Blobs::remove`]). With its last version go
     /// what it may do and the values that it kept, so that a later plugin of that name begins with nothing.
     pub async fn remove_plugin(&self, name: &str, version: &Version, is_last: bool, entry: &AuditEntry) -> Result<(), Error> {
         let mut batch = Batch::default();
-        let mut gone = vec![keys::plugin(name, version)];
+        let mut gone = vec![keys::plugin(name, version), keys::reading(name, version)];
         if is_last {
             // Before the record, so that what a crash leaves behind is still a plugin that can be removed.
             self.remove_values(name).await?;

@@ -6,6 +6,7 @@ use super::kv::{Op, Pair};
 use super::*;
 
 mod audit;
+mod readings;
 mod runs;
 mod timers;
 

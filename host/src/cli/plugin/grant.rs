@@ -36,7 +36,8 @@ pub(in crate::cli) struct Granted {
     #[arg(long)]
     record: bool,
     /// What it may take, where that differs from what every plugin may: `memory_mib=128`. Also `cpu_ms`, `wall_ms`, `http_calls` and
-    /// `kv_calls` of one call, `breaks_in_a_row`, and `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`. May be given again.
+    /// `kv_calls` of one call, `breaks_in_a_row`, and `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`, which go on over
+    /// restarts. May be given again.
     #[arg(long, value_name = "WHAT=NUMBER")]
     limit: Vec<String>,
 }

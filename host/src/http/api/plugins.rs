@@ -41,8 +41,8 @@ pub(super) async fn add(call: Call) -> Result<Reply, Problem> {
 }
 
 /// `GET /plugins/{vendor}/{name}?version` → plugin with its types, schemas, imports and exports, its grants, and what it has
-/// `used` since the host started: `{calls, broken, cpu_us, memory_bytes, host_calls, bytes_in, bytes_out}`; the keys that signed it, `signed_by:
-/// [{key, trusted}]`; and who uses it, `used_by: [{workflow, revision, is_active, unfinished_runs}]`, where revision 0 is a draft that runs
+/// `used` since it was added: `{calls, broken, cpu_us, memory_bytes, host_calls, bytes_in, bytes_out}`, over restarts too, but for the last
+/// seconds before a crash; the keys that signed it, `signed_by: [{key, trusted}]`; and who uses it, `used_by: [{workflow, revision, is_active, unfinished_runs}]`, where revision 0 is a draft that runs
 /// carry out. By default the newest version that is used.
 pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["version"])?;
@@ -151,7 +151,8 @@ fn pinned(pinned: &Pinned) -> Value {
 /// grants. What the plugin may do from now on, in all its versions: send requests (`api.example.org`, `GET,HEAD *.example.org`, `*`,
 /// `127.0.0.1:8080`), use secrets that its configs name (`github`, `verify github`, `sign,send acme-*`), start workflows (`orders`,
 /// `orders-*`), keep values of its own; whether the host's answers are kept for replays (`record?: bool`); and what it may take, where that differs from what every plugin may: `memory_mib`, `cpu_ms`,
-/// `wall_ms`, `http_calls`, `kv_calls` of one call, `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`.
+/// `wall_ms`, `http_calls`, `kv_calls` of one call, `cpu_ms_per_hour`, `http_calls_per_hour`, `http_kib_per_hour`, of one version in an hour
+/// that goes on over restarts.
 pub(super) async fn grant(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);

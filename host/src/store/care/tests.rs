@@ -96,6 +96,7 @@ async fn fill(store: &Store) {
     let trusted = TrustedKey { vendor: "a".into(), fingerprint: component, pem: String::new(), trusted_ms: 1 };
     assert!(store.put_trusted_key(&trusted, &entry(What::KeyTrusted)).await.unwrap());
     store.put_plugin(&plugin, &entry(What::PluginAdded)).await.unwrap();
+    store.put_readings(&[("a/b", &plugin.version, json!({}))]).await.unwrap();
     store.put_grants("a/b", &json!({}), &entry(What::GrantsChanged)).await.unwrap();
     let sealed =
         SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2], hosts: Vec::new() };
@@ -187,7 +188,7 @@ fn every_kind_of_damage_is_named() {
         batch.put(&key, &[]);
         batch.into_parts().ops
     };
-    let cases: [(&[u8], Damage, &str); 21] = [
+    let cases: [(&[u8], Damage, &str); 22] = [
         (b"r", flip, "checksum"),
         (b"r", remove, "there is no run"),
         (b"j", remove, "no journal"),
@@ -206,6 +207,7 @@ fn every_kind_of_damage_is_named() {
         (b"N", remove, "are said"),
         (b"k", flip, "checksum"),
         (b"p", flip, "checksum"),
+        (b"p", remove, "its plugin is not there"),
         (b"A", remove, "the end of the audit log is not there"),
         (b"A\0", remove, "entry 1 of the audit log is missing"),
         (b"A\0", flip, "entry 1 of the audit log is missing, or cannot be read"),

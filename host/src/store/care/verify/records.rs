@@ -40,6 +40,7 @@ impl Verifier<'_> {
                 Ok(())
             }
             b'G' => json::<serde_json::Value>(content).map(drop),
+            b'M' => self.reading(key, content),
             b'A' => self.audit.take(key, content).map_err(|problem| (problem, AUDIT)),
             b'T' => json::<TrustedKey>(content).map(drop),
             b'E' => json::<String>(content).map(drop),
@@ -132,6 +133,12 @@ impl Verifier<'_> {
         }
         ensure(self.is_there(&keys::run(run)), format!("there is no run {run}"), RESTORE)?;
         ensure(matches!(entries.first(), Some(Entry::Accepted(_))), format!("run {run} was not accepted"), RUN_AGAIN)
+    }
+
+    fn reading(&self, key: &[u8], content: &[u8]) -> Result<(), Wrong> {
+        json::<serde_json::Value>(content)?;
+        let plugin = keys::of_reading(key).map(|(name, version)| keys::plugin(name, &version));
+        ensure(plugin.is_some_and(|plugin| self.is_there(&plugin)), "its plugin is not there", "nothing is lost: nobody reads it")
     }
 
     fn file(&mut self, key: &[u8], facts: &FileFacts) -> Result<(), Wrong> {
