@@ -184,6 +184,14 @@ fn golden_cases_are_carried_out() {
     assert!(text(&shown.stdout).contains("FAILED") && text(&shown.stderr).contains("1 of"), "{}", text(&shown.stdout));
     let alone = offline(&["plugin", "test", file.to_str().unwrap(), "--case", cases.join("good.yaml").to_str().unwrap()]);
     assert!(alone.status.success());
+    // A file may hold several.
+    let several = cases.join("several.yaml");
+    let case = |name: &str, done: &str| json!({"name": name, "node": "greet", "config": {"name": "Ada"}, "expect": {"done": done}});
+    std::fs::write(&several, json!([case("right", "Hello, Ada!"), case("wrong", "Bye!")]).to_string()).unwrap();
+    let one = |named: &str| offline(&["plugin", "test", file.to_str().unwrap(), "--case", &format!("{}{named}", several.display())]);
+    assert_eq!(["#right", "#wrong"].map(|name| one(name).status.code()), [Some(0), Some(1)], "{}", text(&one("#right").stderr));
+    assert!(text(&one("").stderr).contains("name one: ") && text(&one("#none").stderr).contains("no case is named `none`"));
+    std::fs::remove_file(&several).unwrap();
     // A case that says nothing of what is to come is a mistake.
     std::fs::write(cases.join("idle.yaml"), "node: greet").unwrap();
     let idle = offline(&["plugin", "check", file.to_str().unwrap()]);

@@ -63,6 +63,9 @@ fn the_example_of_messages_tells_all_of_them() {
     let told = json!({"messages": ["Please give a name.", "Your mail address is a@example.org."]});
     assert_eq!((answer.status, answer.json()), (200, told));
     assert_eq!(ask(b"mail=a&name=b").json(), json!({"messages": ["Your mail address is a."]}));
+    let parts = b"--x\r\ncontent-disposition: form-data; name=mail\r\n\r\na\r\n--x--\r\n";
+    let parts = host.request("POST", "/hooks/check-form", &[("content-type", "multipart/form-data; boundary=x")], parts);
+    assert_eq!(parts.status, 415, "it takes forms only");
 
     let steps = json!([
         {"key": "a", "type": "response-message", "config": {"message": "too late"}},

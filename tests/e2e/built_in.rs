@@ -70,6 +70,8 @@ const BEYOND_A_BENCH: [&str; 6] = ["too-large", "over-limit", "stack-limit", "no
 fn the_pages_are_what_the_components_say() {
     for Plugin { file, folder, .. } in Plugin::all() {
         let page = String::from_utf8(offline(&["plugin", "docs", file, "--brief"]).stdout).unwrap();
+        let by_name = format!("weft/{}", Path::new(file).file_stem().unwrap().to_str().unwrap().trim_start_matches("weft_"));
+        assert!(offline(&["plugin", "docs", &by_name, "--brief"]).stdout == page.as_bytes(), "{by_name}");
         let path = folder.join("README.md");
         if std::env::var_os("WEFT_BLESS").is_some() {
             std::fs::write(&path, &page).unwrap();

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::Args;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -40,7 +40,8 @@ pub(super) enum ClientError {
 /// A way to a host.
 pub(super) struct Client {
     url: String,
-    token: Option<String>,
+    /// Or why there is none.
+    token: Result<String, String>,
     http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Whether JSON is to be printed.
     pub(super) json: bool,
@@ -59,7 +60,7 @@ impl Client {
             .enable_http1()
             .build();
         let http = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(https);
-        Ok(Self { url, token: target.token.clone().or_else(token_of_data_folder), http, json })
+        Ok(Self { url, token: target.token.clone().map_or_else(token_of_data_folder, Ok), http, json })
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Value, ClientError> {
@@ -88,8 +89,16 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        let text = words_of(&serde_json::from_slice(&body).unwrap_or_default(), status);
-        Err(ClientError::Problem { status: status.as_u16(), text })
+        Err(self.problem(status, &body))
+    }
+
+    /// What a host says is wrong.
+    fn problem(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        let mut text = words_of(&serde_json::from_slice(body).unwrap_or_default(), status);
+        if let (StatusCode::UNAUTHORIZED, Err(why)) = (status, &self.token) {
+            text.push_str(&format!(" ({why})"));
+        }
+        ClientError::Problem { status: status.as_u16(), text }
     }
 
     /// Follows server-sent events until the host ends them: each one's name and data.
@@ -99,8 +108,7 @@ impl Client {
         let mut body = response.into_body();
         if !status.is_success() {
             let body = body.collect().await.map_err(|error| ClientError::Unreachable(error.to_string()))?.to_bytes();
-            let text = words_of(&serde_json::from_slice(&body).unwrap_or_default(), status);
-            return Err(ClientError::Problem { status: status.as_u16(), text });
+            return Err(self.problem(status, &body));
         }
         let (mut pending, mut event) = (Vec::new(), String::new());
         while let Some(frame) = body.frame().await {
@@ -122,7 +130,7 @@ impl Client {
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<http::Response<impl AnswerBody>, ClientError> {
         let mut request = Request::builder().method(method).uri(format!("{}/api/v1{path}", self.url));
         request = request.header(header::USER_AGENT, concat!("weft/", env!("CARGO_PKG_VERSION")));
-        if let Some(token) = &self.token {
+        if let Ok(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Usage(error.to_string()))?;
@@ -158,7 +166,7 @@ trait AnswerBody: http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display
 impl<B: http_body_util::BodyExt<Data = Bytes, Error: std::fmt::Display> + Unpin> AnswerBody for B {}
 
 /// A problem document in words.
-fn words_of(document: &Value, status: http::StatusCode) -> String {
+fn words_of(document: &Value, status: StatusCode) -> String {
     let mut text = document["detail"].as_str().map_or_else(|| format!("the host answered {status}"), ToOwned::to_owned);
     for error in document["errors"].as_array().into_iter().flatten() {
         let pointer = error["pointer"].as_str().filter(|pointer| !pointer.is_empty()).unwrap_or("/");
@@ -167,8 +175,10 @@ fn words_of(document: &Value, status: http::StatusCode) -> String {
     text
 }
 
-fn token_of_data_folder() -> Option<String> {
-    let data = PathBuf::from(std::env::var_os("WEFT_DATA")?);
-    let token = std::fs::read_to_string(data.join("admin-token")).ok()?;
-    Some(token.trim().to_owned())
+/// The token of the host whose data folder is in WEFT_DATA, or why there is none.
+fn token_of_data_folder() -> Result<String, String> {
+    let data = std::env::var_os("WEFT_DATA").ok_or("neither WEFT_TOKEN nor WEFT_DATA, the host's data folder, is set")?;
+    let file = PathBuf::from(data).join("admin-token");
+    let token = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(token.trim().to_owned())
 }

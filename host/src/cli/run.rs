@@ -43,7 +43,7 @@ pub(super) enum Run {
         #[arg(long, value_name = "PLACE")]
         after: Option<u32>,
     },
-    /// Follow a run until it ends.
+    /// Follow a run until it ends; exits with 1 if it did not succeed.
     Watch {
         /// The run's id.
         id: String,
@@ -65,7 +65,7 @@ pub(super) enum Run {
         #[arg(long)]
         wait: bool,
     },
-    /// Stop a run, also while a step computes.
+    /// Stop a run, also while a step computes. It ends as `aborted`; `canceled` is what a run ends as that a step or a trigger takes back.
     Cancel {
         /// The run's id.
         id: String,
@@ -224,19 +224,33 @@ fn started(client: &Client, run: &Value, whole: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if client.json || whole {
-        return show(client, run);
+        show(client, run)?;
+        return if whole { ended(run) } else { Ok(()) };
     }
     println!("started {}", print::text(run, "id"));
     Ok(())
 }
 
+/// Whether a run that was waited for succeeded, for scripts: one that goes on did not fail.
+fn ended(run: &Value) -> Result<(), Failure> {
+    match run["status"].as_str() {
+        Some(status) if !run["ended_at"].is_null() && status != "succeeded" => {
+            Err(Failure::Refused(format!("the run ended: {status}")))
+        }
+        _ => Ok(()),
+    }
+}
+
 async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
-    let mut has_ended = false;
+    let mut status = None;
     client
         .follow(&path(id, "/events"), |event, data| {
-            has_ended |= event == "end";
+            if event == "end" {
+                status = Some(data["status"].as_str().map(ToOwned::to_owned));
+            }
             if client.json {
-                print::json(&json!({ "event": event, "data": data }));
+                // A line each: it is read while it comes.
+                println!("{}", json!({ "event": event, "data": data }));
                 return;
             }
             let word = |name: &str| data[name].as_str().unwrap_or_default();
@@ -254,7 +268,11 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
             }
         })
         .await?;
-    if has_ended { Ok(()) } else { Err(Failure::Refused("the host stopped before the run ended; watch it again".into())) }
+    match status {
+        None => Err(Failure::Refused("the host stopped before the run ended; watch it again".into())),
+        Some(Some(status)) if status != "succeeded" => Err(Failure::Refused(format!("the run ended: {status}"))),
+        Some(_) => Ok(()),
+    }
 }
 
 /// How far a step is: `parts 3 of 10: rebuilding`.
@@ -322,6 +340,9 @@ pub(super) fn show(client: &Client, run: &Value) -> Result<(), Failure> {
     for step in run["steps"].as_array().into_iter().flatten() {
         let took_ms = step["took_us"].as_f64().unwrap_or_default() / 1_000.0;
         println!("\n{}  {}  {took_ms:.2} ms", print::text(step, "path"), print::text(step, "status"));
+        if step["status"] == "unknown" && run["ended_at"].is_null() {
+            println!("  decide  weft run decide {} {} retry|succeed|fail", print::text(run, "id"), print::text(step, "path"));
+        }
         println!("  input   {}", short(&step["input"]));
         println!("  output  {}", short(&step["output"]));
         for wait in step["waits"].as_array().into_iter().flatten() {

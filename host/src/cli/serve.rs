@@ -20,7 +20,14 @@ use crate::store::{Store, Who};
 use crate::trigger::Triggers;
 use crate::watch::Folder;
 
+/// What stands in the environment beside the options.
+const ENVIRONMENT: &str = "Environment:
+  WEFT_MASTER_KEY  What secrets are sealed with: 64 hexadecimal digits. By default the file `master.key`
+                   of the data folder, made when it is not there. Keep a copy elsewhere
+  WEFT_LOG         What is logged: `warn`, `info,weft::trigger=debug`";
+
 #[derive(Args)]
+#[command(after_help = ENVIRONMENT)]
 pub(super) struct Serve {
     /// The folder that holds everything. Made if it is not there; on a local file system (ext4, xfs).
     #[arg(long, env = "WEFT_DATA", value_name = "DIR", default_value = "weft-data")]
@@ -29,7 +36,7 @@ pub(super) struct Serve {
     #[arg(long, env = "WEFT_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8420")]
     listen: SocketAddr,
     /// Where the host is reached from outside. By default the address that it listens at.
-    #[arg(long, env = "WEFT_PUBLIC_URL", value_name = "URL")]
+    #[arg(long, env = "WEFT_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
     public_url: Option<String>,
     /// The time zone in which days begin and end (`$system.dateRange`), such as `Europe/Berlin`. By default the system's.
     #[arg(long, env = "WEFT_TIME_ZONE", value_name = "NAME")]
@@ -45,14 +52,14 @@ pub(super) struct Serve {
     #[arg(long, env = "WEFT_REQUIRE_SIGNED", value_parser = clap::builder::BoolishValueParser::new())]
     require_signed: bool,
     /// Seconds that compiling a plugin may take, when it is installed.
-    #[arg(long, env = "WEFT_COMPILE_SECONDS", value_name = "N", default_value_t = COMPILE_SECONDS_DEFAULT)]
+    #[arg(long, env = "WEFT_COMPILE_SECONDS", value_name = "N", default_value_t = COMPILE_SECONDS_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
     compile_seconds: u32,
     /// Bytes of the disk below which no new run begins, so that those under way find room. By default 1 GiB, or 5 % of the
     /// disk if that is less.
     #[arg(long, env = "WEFT_MIN_FREE_BYTES", value_name = "N")]
     min_free_bytes: Option<u64>,
     /// Delete runs that ended more than so many days ago. Workflows may keep theirs for a shorter time (`options.history`).
-    #[arg(long, env = "WEFT_HISTORY_DAYS", value_name = "N")]
+    #[arg(long, env = "WEFT_HISTORY_DAYS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     history_days: Option<u32>,
     /// Delete the oldest runs that ended, when there are more than so many.
     #[arg(long, env = "WEFT_HISTORY_RUNS", value_name = "N")]
@@ -60,6 +67,17 @@ pub(super) struct Serve {
     /// Delete the oldest runs that ended, when their journals have more than so many bytes together.
     #[arg(long, env = "WEFT_HISTORY_BYTES", value_name = "N")]
     history_bytes: Option<u64>,
+}
+
+/// Where a path can be appended.
+fn public_url(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none() => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        Ok(_) => Err("give an http or https URL without a query".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Runs the host until it is told to stop.
@@ -79,7 +97,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
     let serving = tokio::spawn(server.serve(stop));
 
     std::fs::create_dir_all(&serve.data).with_context(|| format!("cannot make {}", serve.data.display()))?;
-    let public_url = serve.public_url.unwrap_or_else(|| format!("http://{address}")).trim_end_matches('/').to_owned();
+    let public_url = serve.public_url.unwrap_or_else(|| format!("http://{address}"));
     let rules = Rules { signed_only: serve.require_signed };
     let zone = match &serve.time_zone {
         Some(name) => TimeZone::get(name).with_context(|| format!("--time-zone {name}"))?,

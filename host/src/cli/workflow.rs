@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, segment};
 use super::{Failure, fires, print};
+use crate::workflow::read_yaml;
 
 #[derive(Subcommand)]
 pub(super) enum Workflow {
@@ -25,7 +26,7 @@ pub(super) enum Workflow {
         #[arg(long, short)]
         message: Option<String>,
     },
-    /// Say everything that would keep a file from being published. Nothing is saved.
+    /// Say what would keep a file from being published. Nothing is saved.
     Check {
         /// A definition in YAML or JSON; `-` for standard input.
         file: PathBuf,
@@ -170,7 +171,13 @@ pub(super) enum Workflow {
 pub(super) async fn run(verb: Workflow, client: &Client) -> Result<(), Failure> {
     match verb {
         Workflow::Apply { file, publish, activate, message } => {
-            apply(client, &file, publish || activate, activate, message).await
+            let publish = publish || activate;
+            if message.is_some() && !publish {
+                return Err(Failure::Usage(
+                    "--message says why a revision is published: give --publish or --activate too".into(),
+                ));
+            }
+            apply(client, &file, publish, activate, message).await
         }
         Workflow::Check { file } => check(client, &file).await,
         Workflow::List { after, limit } => list(client, after, limit).await,
@@ -406,7 +413,7 @@ fn read(file: &PathBuf) -> Result<Value, Failure> {
     let shown = file.display();
     let text = if file.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
     let text = text.map_err(|error| Failure::Usage(format!("{shown}: {error}")))?;
-    serde_saphyr::from_str(&text).map_err(|error| Failure::Refused(format!("{shown}: not YAML or JSON: {error}")))
+    read_yaml(&text).map_err(|error| Failure::Refused(format!("{shown}: {error}")))
 }
 
 fn key_of(definition: &Value) -> Result<String, Failure> {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::case::Case;
 use crate::limits::{GOLDEN_CASES_MAX, GOLDEN_FILE_BYTES_MAX};
+use crate::workflow::read_yaml;
 
 /// A case of a file.
 #[derive(Debug)]
@@ -81,7 +82,7 @@ pub fn read_cases(folder: &Path) -> Result<Vec<GoldenCase>, GoldenError> {
 }
 
 fn read_file(text: &str) -> Result<Vec<Case>, String> {
-    let document: Value = serde_saphyr::from_str(text).map_err(|error| format!("not YAML or JSON: {error}"))?;
+    let document: Value = read_yaml(text)?;
     let documents = match document {
         Value::Array(documents) => documents,
         document => vec![document],

@@ -38,7 +38,7 @@ impl Cache {
         let bytes = fs::read(&path).ok()?;
         let (mac, compiled) = bytes.split_at_checked(MAC_BYTES)?;
         if self.mac(digest, compiled).verify_slice(mac).is_err() {
-            tracing::warn!(path = %path.display(), "a compiled component was changed on disk; compiling it again");
+            tracing::warn!(path = %path.display(), "a compiled component was changed on disk, or kept under another master key; compiling it again");
             return None;
         }
         #[expect(unsafe_code, reason = "the MAC shows that this host compiled it")]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Method;
+use matchit::{InsertError, Router};
 use serde::{Deserialize, Serialize};
 
 use crate::executor::Program;
@@ -38,7 +39,7 @@ impl HttpRoute {
 /// The routes of active workflows.
 #[derive(Clone, Default)]
 pub struct Routes {
-    by_path: matchit::Router<Arc<Route>>,
+    by_path: Router<Arc<Route>>,
     by_workflow: HashMap<Key, Arc<Active>>,
 }
 
@@ -119,7 +120,7 @@ pub struct Matched {
 
 /// Two workflows want the same path.
 #[derive(Debug, thiserror::Error)]
-#[error("the path `/hooks/{path}` of `{workflow}` is taken by another active workflow, or is no path: {reason}")]
+#[error("the path `/hooks/{path}` of `{workflow}` cannot be listened at: {reason}")]
 pub struct RouteConflict {
     workflow: Key,
     path: String,
@@ -143,13 +144,21 @@ impl Routes {
             let methods = route.methods.iter().filter_map(|method| method.parse().ok()).collect();
             let hidden_headers = route.hidden_headers.clone();
             let entry = Route { active: active.clone(), methods, body_bytes_max: route.body_bytes_max, hidden_headers };
-            self.by_path.insert(path, Arc::new(entry)).map_err(|error| RouteConflict {
-                workflow: workflow.clone(),
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
+            if let Err(error) = self.by_path.insert(path, Arc::new(entry)) {
+                let reason = match &error {
+                    InsertError::Conflict { with } => self.taken(with),
+                    error => error.to_string(),
+                };
+                return Err(RouteConflict { workflow: workflow.clone(), path: path.to_owned(), reason });
+            }
         }
         Ok(())
+    }
+
+    /// Who listens at a path that another one cannot stand beside.
+    fn taken(&self, path: &str) -> String {
+        let workflow = self.by_path.at(path).ok().map(|found| found.value.active.program.plan.workflow.as_str());
+        format!("the active workflow `{}` listens at `/hooks/{path}`", workflow.unwrap_or_default())
     }
 
     /// The revisions that a workflow's events start; none: it is paused, or cannot be run.

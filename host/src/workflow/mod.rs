@@ -16,6 +16,7 @@ mod sample;
 mod schema;
 mod template;
 mod variables;
+mod yaml;
 
 pub use annotated::annotated;
 pub(crate) use definition::escape;
@@ -32,3 +33,4 @@ pub use sample::{query_paths, sample_paths};
 pub use schema::{OPEN_WITH, Schema, SchemaError, names_path};
 pub use template::{Slice, Template, TooLarge};
 pub use variables::{Root, Scope, System, Variable};
+pub use yaml::read_yaml;

@@ -112,6 +112,11 @@ fn explain(error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         let is_other_type = |error: &ValidationError<'_>| {
             error.instance_path().as_str() == at && matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. })
         };
+        let members: Option<Vec<String>> = context.iter().map(|errors| lacking(at, errors)).collect();
+        if let Some(members) = members {
+            problems.push(Problem::new(at, format!("give one of {}", members.join(", "))));
+            return;
+        }
         let depth = |errors: &[ValidationError<'_>]| errors.iter().map(|error| error.instance_path().as_str().len()).max();
         let meant = context.iter().filter(|errors| !errors.iter().any(is_other_type)).max_by_key(|errors| depth(errors));
         if let Some(errors) = meant.filter(|errors| !errors.is_empty()) {
@@ -122,6 +127,16 @@ fn explain(error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
         }
     }
     problems.push(Problem::new(at, error.to_string()));
+}
+
+/// The member that one of several schemas requires and does not find.
+fn lacking(at: &str, errors: &[ValidationError<'_>]) -> Option<String> {
+    errors.iter().find_map(|error| match error.kind() {
+        ValidationErrorKind::Required { property } if error.instance_path().as_str() == at => {
+            Some(format!("`{}`", property.as_str().unwrap_or_default()))
+        }
+        _ => None,
+    })
 }
 
 /// Whether one of several schemas only names values that it takes, or takes `null` alone; the values are added.

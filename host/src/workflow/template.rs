@@ -274,7 +274,12 @@ fn parse_parts(text: &str, at: &str, problems: &mut Vec<Problem>) -> Vec<Part> {
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
         let inner = &rest[open + 2..];
-        let Some(close) = inner.find("}}") else { break };
+        let Some(close) = inner.find("}}") else {
+            if inner.trim_start().starts_with('$') {
+                problems.push(Problem::new(at, "a variable begins with `{{` and does not end with `}}`"));
+            }
+            break;
+        };
         match Variable::parse(&inner[..close]) {
             Ok(Some(variable)) => {
                 fixed.push_str(&rest[..open]);

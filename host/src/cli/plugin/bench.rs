@@ -11,6 +11,7 @@ use crate::lab::{
     Bench, Case, GoldenCase, HttpAnswer, Mark, Report, Trial, Variables, Verdict, cases_beside, check, mismatches, read_cases,
 };
 use crate::plugin::HttpGrant;
+use crate::workflow::read_yaml;
 
 /// What a type is given.
 #[derive(Args)]
@@ -60,9 +61,9 @@ pub(in crate::cli) struct Test {
     /// Call the type although publishing would refuse its config.
     #[arg(long)]
     unchecked: bool,
-    /// Begin with this golden case, and compare what comes of it; other options go before it.
+    /// Begin with this golden case, and compare what comes of it; other options go before it. `FILE#NAME`: one of several.
     #[arg(long, value_name = "FILE")]
-    case: Option<PathBuf>,
+    case: Option<String>,
 }
 
 /// What is checked.
@@ -118,7 +119,7 @@ impl Test {
     /// The case of the file with what the command line says beside it.
     fn case(&self) -> Result<Case, Failure> {
         let mut case = match &self.case {
-            Some(file) => from_file(file)?,
+            Some(named) => case_of(named)?,
             None => Case::default(),
         };
         if self.node.is_some() || self.trigger.is_some() {
@@ -201,7 +202,7 @@ pub(in crate::cli) fn value(option: &str, text: &str) -> Result<Value, Failure> 
         Some(file) => std::fs::read_to_string(file).map_err(|error| Failure::Usage(format!("{option}: {file}: {error}")))?,
         None => text.to_owned(),
     };
-    serde_saphyr::from_str(&text).map_err(|error| Failure::Usage(format!("{option}: not YAML or JSON: {error}")))
+    read_yaml(&text).map_err(|error| Failure::Usage(format!("{option}: {error}")))
 }
 
 fn typed<T: serde::de::DeserializeOwned>(option: &str, value: Value) -> Result<T, Failure> {
@@ -211,6 +212,26 @@ fn typed<T: serde::de::DeserializeOwned>(option: &str, value: Value) -> Result<T
 fn from_file<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T, Failure> {
     let shown = file.display().to_string();
     typed(&shown, value(&shown, &format!("@{shown}"))?)
+}
+
+/// The case of a file, or of several the one that is named after `#`.
+fn case_of(named: &str) -> Result<Case, Failure> {
+    let (file, name) = match named.split_once('#') {
+        Some((file, name)) if !Path::new(named).exists() => (file, Some(name)),
+        _ => (named, None),
+    };
+    let mut cases: Vec<Case> = match value(file, &format!("@{file}"))? {
+        Value::Array(cases) => cases.into_iter().map(|case| typed(file, case)).collect::<Result<_, _>>()?,
+        case => vec![typed(file, case)?],
+    };
+    if let Some(name) = name {
+        cases.retain(|case| case.name.as_deref() == Some(name));
+    }
+    match (cases.pop(), cases.is_empty()) {
+        (Some(case), true) => Ok(case),
+        (None, _) => Err(Failure::Usage(format!("{file}: no case is named `{}`", name.unwrap_or_default()))),
+        (Some(_), false) => Err(Failure::Usage(format!("{file}: several cases; name one: {file}#NAME"))),
+    }
 }
 
 fn show_trial(trial: &Trial) {

@@ -2,17 +2,19 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::super::{Failure, print};
 use super::bench::read;
+use crate::built_in::PLUGINS;
 use crate::lab::Bench;
 use crate::plugin::{Description, FailureKind, Mode, NodeType, TriggerType};
 
 /// Prints the page; with `--json` what the component says.
 pub(super) async fn docs(file: &Path, brief: bool, json: bool) -> Result<(), Failure> {
-    let bench = Bench::load(read(file)?).await.map_err(|error| Failure::Refused(error.to_string()))?;
+    let bench = Bench::load(bytes(file)?).await.map_err(|error| Failure::Refused(error.to_string()))?;
     let description = &bench.plugin().description;
     if json {
         print::json(&serde_json::to_value(description).unwrap_or_default());
@@ -20,6 +22,15 @@ pub(super) async fn docs(file: &Path, brief: bool, json: bool) -> Result<(), Fai
         print!("{}", page(description, brief));
     }
     Ok(())
+}
+
+/// A component that is built in, or a file's.
+fn bytes(named: &Path) -> Result<Arc<[u8]>, Failure> {
+    let built_in = named.to_string_lossy().replace('/', "_");
+    match PLUGINS.iter().find(|(name, _)| *name == built_in && !named.exists()) {
+        Some((_, bytes)) => Ok((*bytes).into()),
+        None => read(named),
+    }
 }
 
 fn page(plugin: &Description, brief: bool) -> String {

@@ -92,7 +92,7 @@ pub(super) enum Plugin {
     Check(bench::Check),
     /// Print a page about a component's types, in Markdown: configs, results, branches, and every way to fail. No host is needed.
     Docs {
-        /// A component: a `.wasm` file.
+        /// A component: a `.wasm` file, or `weft/NAME` for one that is built in.
         file: PathBuf,
         /// Only what each type is for and how it can fail.
         #[arg(long)]

@@ -18,13 +18,26 @@ use crate::run::{Decision, RunId, Shown, Status, View};
 use crate::store::{RunFilter, RunHead};
 use crate::workflow::Key;
 
+/// What a run may be; a step may be more.
+const RUN_STATUSES: [Status; 8] = [
+    Status::Queued,
+    Status::Running,
+    Status::Succeeded,
+    Status::Failed,
+    Status::Error,
+    Status::Aborted,
+    Status::Canceled,
+    Status::Rejected,
+];
+
 /// `GET /runs?workflow&revision&status&from&before&limit&after` → `{items: [run], next}`, newest first. `from` and `before` are times (RFC
 /// 3339) of acceptance.
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["workflow", "status", "revision", "from", "before", "limit", "after"])?;
     let status = call.query.get::<String>("status")?.map(|word| {
-        let status: Result<Status, _> = serde_json::from_value(word.into());
-        status.map_err(|error| Problem::bad_request(format!("?status: {error}")))
+        let status = serde_json::from_value(word.as_str().into()).ok().filter(|status| RUN_STATUSES.contains(status));
+        let known = || RUN_STATUSES.map(Status::as_str).join(", ");
+        status.ok_or_else(|| Problem::bad_request(format!("?status={word}: a run is one of {}", known())))
     });
     let filter = RunFilter {
         workflow: call.query.get("workflow")?,
