@@ -15,6 +15,7 @@ mod publish;
 mod quarantine;
 mod queues;
 mod remove;
+mod replay;
 mod runs;
 mod secrets;
 mod steps;

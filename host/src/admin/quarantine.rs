@@ -1,4 +1,4 @@
-//! Plugins that broke again and again, and whether another version would do better.
+//! Plugins that broke again and again.
 
 use std::sync::Arc;
 
@@ -6,8 +6,6 @@ use semver::Version;
 use serde_json::json;
 
 use super::{Admin, Error};
-use crate::executor::Replayed;
-use crate::limits::REPLAY_CALLS_MAX;
 use crate::plugin::Plugin;
 use crate::store::{Quarantine, What};
 
@@ -38,20 +36,6 @@ impl Admin {
         let entry = self.entry(What::PluginQuarantined, name, details);
         self.store.put_quarantine(name, version, Some(quarantine), &entry).await?;
         Ok(())
-    }
-
-    /// Makes the newest `last` calls of one version again with another, without any effect, and compares.
-    pub async fn replay(&self, name: &str, new: &Version, old: &Version, last: u32) -> Result<Replayed, Error> {
-        if !(1..=REPLAY_CALLS_MAX).contains(&last) {
-            return Err(Error::Setting(format!("`last` is {last}; it is 1 to {REPLAY_CALLS_MAX}")));
-        }
-        let version = |version: &Version| {
-            let missing =
-                || Error::not_found("plugin", format!("{name}@{version}"), "; `weft plugin list` shows what is installed");
-            self.registry.release(name, version).ok_or_else(missing)
-        };
-        let (new, old) = (version(new)?, version(old)?);
-        Ok(self.executor().replay(&old, &new, last).await?)
     }
 
     /// Lets a version of a plugin out of quarantine; by default the only one that is there. Runs that it held up go on.

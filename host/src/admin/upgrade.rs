@@ -10,11 +10,11 @@ use semver::{Version, VersionReq};
 use serde::Serialize;
 
 use super::publish::{Choice, Pins, each_variable};
+use super::replay::{Takeover, Tried, check_last, takeovers};
 use super::{Admin, Error, PluginVersion, Source};
 use crate::digest::Digest;
-use crate::executor::Replayed;
 use crate::plugin::{Grants, Kind, Plugin};
-use crate::store::{Revision, WorkflowHead};
+use crate::store::{Pin, Revision, WorkflowHead};
 use crate::workflow::{Definition, Key, Problem, Root, Step, TypeRef, names_path};
 
 /// What a version of a plugin would change.
@@ -68,6 +68,15 @@ pub enum Verdict {
     Stays,
 }
 
+/// An active workflow, and what would become of it.
+struct Weighed {
+    head: WorkflowHead,
+    revision: Revision,
+    moved: Move,
+    /// What it would be pinned to; none: it does not move.
+    pins: Option<Pins>,
+}
+
 impl Admin {
     /// What a plugin would change that is not installed; nothing of it is kept.
     pub async fn plan_file(&self, bytes: Vec<u8>) -> Result<UpgradePlan, Error> {
@@ -100,37 +109,32 @@ impl Admin {
         replay_last: Option<u32>,
         dry_run: bool,
     ) -> Result<UpgradePlan, Error> {
+        if let Some(last) = replay_last {
+            check_last(last)?;
+        }
         let plugin = self.version_of(name, to)?;
-        let differs = match replay_last {
-            Some(last) => Some(self.replay_users(&plugin, last).await?),
-            None => None,
-        };
+        let mut tried = Tried::default();
+        if replay_last.is_some() {
+            for Weighed { revision, pins, .. } in self.weigh_active(&plugin).await? {
+                if let Some(pins) = pins {
+                    self.try_out(taken_over(&revision, &pins, replay_last), &mut tried).await?;
+                }
+            }
+        }
         let _changing = self.changing.lock().await;
         // Making calls again takes its time, and the version may have been removed meanwhile.
         let plugin = self.version_of(name, Some(&plugin.description.version))?;
         let mut moves = Vec::new();
-        for (head, revision) in self.users_of(name).await? {
-            if head.active_revision != Some(revision.number) {
-                continue;
-            }
-            let (mut moved, pins) = self.weigh_move(&head, &revision, &plugin, true).await?;
-            if let Some(canary) = head.canary.as_ref().filter(|_| moved.verdict == Verdict::Moves) {
-                let reason = format!("revision {} is on trial: activate it or take it back first", canary.revision);
-                (moved.verdict, moved.reason) = (Verdict::Stays, Some(reason));
-            }
-            let other = moved.from.iter().filter(|from| **from != plugin.description.version);
-            let unlike = |from: &Version| match differs.as_ref()?.get(from) {
-                Some(differs) => differs.clone(),
-                None => Some(format!("calls of {from} were not made again")),
-            };
-            if let Some(reason) = other.filter(|_| moved.verdict == Verdict::Moves).find_map(unlike) {
-                (moved.verdict, moved.reason) = (Verdict::Stays, Some(reason));
-            }
-            if let Some(pins) = pins.filter(|_| moved.verdict == Verdict::Moves && !dry_run) {
-                match self.move_to(&head, &revision, pins, &moved, &plugin, author).await {
-                    Ok(number) => moved.moved_to = Some(number),
-                    Err(Error::Store(error)) => return Err(error.into()),
-                    Err(error) => (moved.verdict, moved.reason) = (Verdict::Breaks, Some(error.to_string())),
+        for Weighed { head, revision, mut moved, pins } in self.weigh_active(&plugin).await? {
+            if let Some(pins) = pins {
+                if let Some(unlike) = tried.refusal(&taken_over(&revision, &pins, replay_last)) {
+                    (moved.verdict, moved.reason) = (Verdict::Stays, Some(unlike.reason));
+                } else if !dry_run {
+                    match self.move_to(&head, &revision, pins, &moved, &plugin, author).await {
+                        Ok(number) => moved.moved_to = Some(number),
+                        Err(Error::Store(error)) => return Err(error.into()),
+                        Err(error) => (moved.verdict, moved.reason) = (Verdict::Breaks, Some(error.to_string())),
+                    }
                 }
             }
             moves.push(moved);
@@ -138,36 +142,22 @@ impl Admin {
         Ok(self.plan_with(&plugin, moves))
     }
 
-    /// Makes the last calls of every version again that active revisions are pinned to. Why it is not a version to move from; none: all
-    /// came out the same.
-    async fn replay_users(&self, plugin: &Plugin, last: u32) -> Result<BTreeMap<Version, Option<String>>, Error> {
-        let (name, new) = (&plugin.description.name, &plugin.description.version);
-        let users = self.users_of(name).await?;
-        let active = users.iter().filter(|(head, revision)| head.active_revision == Some(revision.number));
-        let pins = active.flat_map(|(_, revision)| revision.pins()).filter(|pin| pin.plugin == *name && pin.version != *new);
-        let versions: BTreeSet<Version> = pins.map(|pin| pin.version.clone()).collect();
-        let mut differs = BTreeMap::new();
-        for old in versions {
-            if self.registry.release(name, &old).is_none() {
-                differs.insert(old.clone(), Some(format!("{old} is not installed, so its calls cannot be made again")));
+    /// What would become of the active workflows that use a plugin with this version of it.
+    async fn weigh_active(&self, plugin: &Arc<Plugin>) -> Result<Vec<Weighed>, Error> {
+        let mut all = Vec::new();
+        for (head, revision) in self.users_of(&plugin.description.name).await? {
+            if head.active_revision != Some(revision.number) {
                 continue;
             }
-            let Replayed { calls, same, unrecorded, is_cut, .. } = self.replay(name, new, &old, last).await?;
-            let other = calls.saturating_sub(same + unrecorded);
-            let reason = if other > 0 {
-                let look = format!("`weft plugin replay {name}@{new} --against {old} --last {last}`");
-                Some(format!("{other} of {calls} calls of {old} come out differently: {look}"))
-            } else if unrecorded > 0 {
-                let how = format!("`weft plugin grant {name} --add --record` keeps them");
-                Some(format!("what the host answered to {unrecorded} of {calls} calls of {old} is not kept: {how}"))
-            } else if is_cut && calls < last {
-                Some(format!("only {calls} calls of {old} could be made again in time"))
-            } else {
-                (same == 0).then(|| format!("there are no calls of {old} to be made again"))
-            };
-            differs.insert(old, reason);
+            let (mut moved, pins) = self.weigh_move(&head, &revision, plugin, true).await?;
+            if let Some(canary) = head.canary.as_ref().filter(|_| moved.verdict == Verdict::Moves) {
+                let reason = format!("revision {} is on trial: activate it or take it back first", canary.revision);
+                (moved.verdict, moved.reason) = (Verdict::Stays, Some(reason));
+            }
+            let pins = pins.filter(|_| moved.verdict == Verdict::Moves);
+            all.push(Weighed { head, revision, moved, pins });
         }
-        Ok(differs)
+        Ok(all)
     }
 
     async fn move_to(
@@ -340,6 +330,12 @@ impl Admin {
         }
         problems
     }
+}
+
+/// Which versions would take over from which, and are tried before, if `last` says for how many calls.
+fn taken_over(revision: &Revision, (trigger, nodes): &Pins, last: Option<u32>) -> BTreeSet<Takeover> {
+    let new: Vec<&Pin> = nodes.values().chain([trigger]).collect();
+    takeovers(&revision.pins().collect::<Vec<_>>(), &new, |_| last)
 }
 
 /// Whether what a type gives has something at a path; none: its schemas do not say.
