@@ -425,6 +425,12 @@ pub const REPLAY_MS_MAX: std::time::Duration = std::time::Duration::from_secs(12
 /// Calls that a replay makes again at most.
 pub const REPLAY_CALLS_MAX: u32 = 10_000;
 
+/// How often a change of what is active is looked at anew since others changed it while calls were made again. Each time somebody else got on.
+pub const TAKEOVER_ROUNDS_MAX: usize = 4;
+
+/// Revisions that were active before of which a workflow's head knows, so that the way back is open: more than anybody goes back.
+pub const REVISIONS_BEFORE_MAX: usize = 100;
+
 /// Differences that a replay tells.
 pub const REPLAY_DIFFERENCES_MAX: usize = 100;
 

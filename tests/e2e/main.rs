@@ -51,6 +51,7 @@ mod refusals;
 mod registry;
 mod replay;
 mod requests;
+mod required_replay;
 mod revisions;
 mod sandbox;
 mod scale;

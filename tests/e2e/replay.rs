@@ -7,6 +7,11 @@ use crate::server::Server;
 
 /// A component as its version 0.1.1, with one text in the place of another of the same length.
 fn next_version(name: &str, was: &str, is: &str) -> Vec<u8> {
+    later_version(name, "0.1.1", was, is)
+}
+
+/// The same as another version.
+pub(crate) fn later_version(name: &str, version: &str, was: &str, is: &str) -> Vec<u8> {
     let mut bytes = guest(name);
     let mut replace = |was: &str, is: &str| {
         assert_eq!(was.len(), is.len());
@@ -16,7 +21,7 @@ fn next_version(name: &str, was: &str, is: &str) -> Vec<u8> {
             bytes[at..at + is.len()].copy_from_slice(is.as_bytes());
         }
     };
-    replace("0.1.0", "0.1.1");
+    replace("0.1.0", version);
     replace(was, is);
     bytes
 }

@@ -90,7 +90,7 @@ impl Admin {
         let details = json!({ "version": version, "digest": record.digest, "wider": wider });
         let approved = PluginRecord { held: false, ..record.clone() };
         self.store.put_plugin(&approved, &self.entry(What::PluginApproved, name, details)).await?;
-        self.restore_grants(&plugin).await?;
+        self.restore_settings(&plugin).await?;
         self.registry.add(plugin);
         self.executor().try_stuck_runs();
         Ok(())

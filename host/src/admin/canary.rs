@@ -1,8 +1,10 @@
 //! A revision on trial: it has a share of a workflow's starts, is compared with the active one, and taken back by rule.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{Admin, Error};
 use crate::executor::Program;
@@ -12,7 +14,7 @@ use crate::workflow::Key;
 
 impl Admin {
     /// Puts a revision on trial beside the active one. Refused where it listens elsewhere than that: then only activating it shows what
-    /// it does.
+    /// it does; and as an activation is, since part of the starts are its own.
     pub async fn begin_canary(&self, key: &Key, mut canary: Canary) -> Result<WorkflowHead, Error> {
         let setting = |message: String| Err(Error::Setting(message));
         if !(1..=99).contains(&canary.share_percent) {
@@ -24,7 +26,7 @@ impl Admin {
         if canary.promote_after_runs.is_some_and(|runs| runs < canary.runs_min) {
             return setting("`promote_after_runs` is at least `runs_min`".into());
         }
-        let _changing = self.changing.lock().await;
+        let _changing = self.admitted(key, Some(canary.revision).filter(|revision| *revision > 0)).await?;
         let head = self.head(key).await?;
         let Some(active) = head.active_revision else {
             return setting(format!("`{key}` is paused: a revision on trial stands beside an active one"));
@@ -83,23 +85,50 @@ impl Admin {
 
     /// Applies the rules of revisions on trial, for ever.
     pub async fn watch_canaries(self: Arc<Self>) {
+        // Those that are being made active: calls may have to be made again for that, and nobody else's trial waits meanwhile.
+        let mut promoted: JoinSet<Key> = JoinSet::new();
+        let mut busy: BTreeSet<Key> = BTreeSet::new();
         loop {
-            self.executor().tallies().changed().await;
+            tokio::select! {
+                () = self.executor().tallies().changed() => {}
+                Some(done) = promoted.join_next() => {
+                    match done {
+                        Ok(key) => {
+                            busy.remove(&key);
+                        }
+                        // Whose it was is not said.
+                        Err(_) if promoted.is_empty() => busy.clear(),
+                        Err(_) => {}
+                    }
+                    continue;
+                }
+            }
             for (key, _) in self.executor().tallies().all() {
-                if let Err(error) = self.judge(&key).await {
-                    tracing::error!(workflow = %key, %error, "a revision on trial could not be judged");
+                match self.judge(&key).await {
+                    Ok(Some(number)) if busy.insert(key.clone()) => {
+                        let admin = self.clone();
+                        promoted.spawn(async move {
+                            if let Err(error) = admin.promote(&key, number).await {
+                                tracing::error!(workflow = %key, %error, "a revision on trial could not be made the active one");
+                            }
+                            key
+                        });
+                    }
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(workflow = %key, %error, "a revision on trial could not be judged"),
                 }
             }
         }
     }
 
-    async fn judge(&self, key: &Key) -> Result<(), Error> {
-        let changing = self.changing.lock().await;
+    /// Takes the revision on trial back if it is worse. Which one it is, if it is to become the active one.
+    async fn judge(&self, key: &Key) -> Result<Option<u32>, Error> {
+        let _changing = self.changing.lock().await;
         let head = self.head(key).await?;
-        let Some(canary) = &head.canary else { return Ok(()) };
+        let Some(canary) = &head.canary else { return Ok(None) };
         let (of_canary, of_others) = self.ends(key);
         if of_canary.ended < canary.runs_min.into() {
-            return Ok(());
+            return Ok(None);
         }
         let (ours, theirs) = (of_canary.failed_percent(), of_others.failed_percent());
         if ours > theirs + f64::from(canary.worse_by_percent) {
@@ -109,11 +138,34 @@ impl Admin {
             );
             tracing::warn!(workflow = %key, revision = canary.revision, why, "took a revision on trial back");
             self.take_back(key, why).await?;
-        } else if canary.promote_after_runs.is_some_and(|runs| of_canary.ended >= runs.into()) {
-            let number = canary.revision;
-            drop(changing);
-            tracing::info!(workflow = %key, revision = number, "a revision on trial did well, and is the active one now");
-            self.activate(key, Some(number)).await?;
+            return Ok(None);
+        }
+        let is_done = canary.promote_after_runs.is_some_and(|runs| of_canary.ended >= runs.into());
+        Ok(is_done.then_some(canary.revision))
+    }
+
+    /// Makes the revision on trial the active one. One that may not be, since meanwhile a replay is required or calls have come that come out
+    /// differently, is taken back.
+    async fn promote(&self, key: &Key, number: u32) -> Result<(), Error> {
+        let admitted = self.admitted(key, Some(number)).await;
+        let (_changing, refused) = match admitted {
+            Ok(changing) => (changing, None),
+            Err(error @ Error::Unlike { .. }) => (self.changing.lock().await, Some(error.to_string())),
+            Err(error) => return Err(error),
+        };
+        // Making calls again takes its time, and it may have been taken back meanwhile.
+        if self.head(key).await?.canary.is_none_or(|canary| canary.revision != number) {
+            return Ok(());
+        }
+        match refused {
+            None => {
+                tracing::info!(workflow = %key, revision = number, "a revision on trial did well, and is the active one now");
+                self.make_active(key, Some(number)).await?;
+            }
+            Some(why) => {
+                tracing::warn!(workflow = %key, revision = number, why, "took a revision on trial back");
+                self.take_back(key, why).await?;
+            }
         }
         Ok(())
     }

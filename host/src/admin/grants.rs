@@ -31,7 +31,7 @@ impl Admin {
         Ok(())
     }
 
-    fn any_version(&self, name: &str) -> Result<std::sync::Arc<Plugin>, Error> {
+    pub(super) fn any_version(&self, name: &str) -> Result<std::sync::Arc<Plugin>, Error> {
         let plugins = self.registry.list();
         let found = plugins.into_iter().rfind(|plugin| plugin.description.name == name);
         found.ok_or_else(|| Error::not_found("plugin", name, "; `weft plugin list` shows what is installed"))
@@ -43,13 +43,16 @@ impl Admin {
         Ok(granted.iter().any(|(known, grants)| known == name && *grants != json!({})))
     }
 
-    /// Lets a plugin that has just become callable do what was granted to it before.
-    pub(super) async fn restore_grants(&self, plugin: &Plugin) -> Result<(), Error> {
+    /// Lets a plugin that has just become callable do what was granted to it before, and requires of it what was required.
+    pub(super) async fn restore_settings(&self, plugin: &Plugin) -> Result<(), Error> {
         let granted = self.read(crate::store::Store::grants).await?;
         if let Some((_, grants)) = granted.into_iter().find(|(name, _)| *name == plugin.description.name) {
             let read = serde_json::from_value(grants);
             plugin.grant(read.map_err(|error| crate::store::Error::Corrupt(format!("grants: {error}")))?);
         }
+        let required = self.read(crate::store::Store::required_replays).await?;
+        let required = required.into_iter().find(|(name, _)| *name == plugin.description.name);
+        plugin.require_replay(required.map(|(_, replay)| replay.last));
         Ok(())
     }
 }

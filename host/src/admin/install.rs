@@ -181,7 +181,7 @@ impl Admin {
             return Ok(Installed { plugin: Arc::new(plugin), is_new: true, is_held });
         }
         tracing::info!(plugin = record.name, %version, %digest, "installed a plugin");
-        self.restore_grants(&plugin).await?;
+        self.restore_settings(&plugin).await?;
         self.restore_totals(&plugin).await;
         let plugin = self.registry.add(plugin);
         self.executor().try_stuck_runs();
@@ -219,7 +219,7 @@ impl Admin {
                     if let Some(quarantine) = &record.quarantine {
                         plugin.quarantine(quarantine.reason.clone());
                     }
-                    self.restore_grants(&plugin).await?;
+                    self.restore_settings(&plugin).await?;
                     self.go_on(&plugin, readings.remove(&(record.name.clone(), record.version.clone())));
                     self.registry.add(plugin);
                     restored += 1;

@@ -121,6 +121,18 @@ pub enum Error {
     /// A revision cannot be run here.
     #[error("revision {0} cannot be activated: {1}")]
     Unrunnable(u32, String),
+    /// A revision would have another version of a plugin take over, which is not known to do the same.
+    #[error(
+        "revision {revision} cannot take over: {reason}. The same is required of them: `weft plugin require-replay NAME --stop` lifts that"
+    )]
+    Unlike {
+        /// The revision.
+        revision: u32,
+        /// Calls came out differently; else too little could be compared.
+        differs: bool,
+        /// Of which plugin and versions, how many calls, and what to do.
+        reason: String,
+    },
     /// A plugin could not be installed.
     #[error(transparent)]
     Install(#[from] InstallError),

@@ -10,7 +10,7 @@ use semver::{Version, VersionReq};
 use serde::Serialize;
 
 use super::publish::{Choice, Pins, each_variable};
-use super::replay::{Takeover, Tried, check_last, takeovers};
+use super::replay::{Tried, check_last};
 use super::{Admin, Error, PluginVersion, Source};
 use crate::digest::Digest;
 use crate::plugin::{Grants, Kind, Plugin};
@@ -114,10 +114,10 @@ impl Admin {
         }
         let plugin = self.version_of(name, to)?;
         let mut tried = Tried::default();
-        if replay_last.is_some() {
-            for Weighed { revision, pins, .. } in self.weigh_active(&plugin).await? {
+        if replay_last.or(plugin.required_replay()).is_some() {
+            for Weighed { head, pins, .. } in self.weigh_active(&plugin).await? {
                 if let Some(pins) = pins {
-                    self.try_out(taken_over(&revision, &pins, replay_last), &mut tried).await?;
+                    self.try_out(self.takeovers(&head, &all(&pins), replay_last).await?, &mut tried).await?;
                 }
             }
         }
@@ -127,7 +127,8 @@ impl Admin {
         let mut moves = Vec::new();
         for Weighed { head, revision, mut moved, pins } in self.weigh_active(&plugin).await? {
             if let Some(pins) = pins {
-                if let Some(unlike) = tried.refusal(&taken_over(&revision, &pins, replay_last)) {
+                let takeovers = self.takeovers(&head, &all(&pins), replay_last).await?;
+                if let Some((_, unlike)) = tried.refused(&takeovers).next() {
                     (moved.verdict, moved.reason) = (Verdict::Stays, Some(unlike.reason));
                 } else if !dry_run {
                     match self.move_to(&head, &revision, pins, &moved, &plugin, author).await {
@@ -332,10 +333,8 @@ impl Admin {
     }
 }
 
-/// Which versions would take over from which, and are tried before, if `last` says for how many calls.
-fn taken_over(revision: &Revision, (trigger, nodes): &Pins, last: Option<u32>) -> BTreeSet<Takeover> {
-    let new: Vec<&Pin> = nodes.values().chain([trigger]).collect();
-    takeovers(&revision.pins().collect::<Vec<_>>(), &new, |_| last)
+fn all((trigger, nodes): &Pins) -> Vec<&Pin> {
+    nodes.values().chain([trigger]).collect()
 }
 
 /// Whether what a type gives has something at a path; none: its schemas do not say.

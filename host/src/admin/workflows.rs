@@ -151,13 +151,14 @@ impl Admin {
         }
     }
 
-    /// Makes a revision the active one: the next event starts it. Runs that go on finish on theirs.
+    /// Makes a revision the active one: the next event starts it. Runs that go on finish on theirs. Refused if a plugin, of which a replay is
+    /// required, has another version in it that is not known to do the same.
     pub async fn activate(&self, key: &Key, number: Option<u32>) -> Result<WorkflowHead, Error> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.admitted(key, number).await?;
         self.make_active(key, number).await
     }
 
-    /// Whoever calls has the lock of changes.
+    /// Whoever calls has the lock of changes, and has looked whether versions of plugins may take over.
     pub(super) async fn make_active(&self, key: &Key, number: Option<u32>) -> Result<WorkflowHead, Error> {
         let head = self.head(key).await?;
         let number = number.unwrap_or(head.latest_revision);

@@ -89,7 +89,7 @@ impl Executor {
                 at_ms,
                 intents: frame.intents.clone(),
                 intended: OnceCell::new(),
-                recorded: self.components.grants(&binding.digest).record.then(Mutex::default),
+                recorded: self.components.is_recorded(&binding.digest).then(Mutex::default),
             })
         });
         let call = nodes::Call {

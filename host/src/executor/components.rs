@@ -49,6 +49,9 @@ pub trait Components: Send + Sync {
     /// What an operator lets a plugin do, now.
     fn grants(&self, plugin: &Digest) -> Arc<Grants>;
 
+    /// Whether what the host answers a plugin's calls is kept for replays.
+    fn is_recorded(&self, plugin: &Digest) -> bool;
+
     /// Whether a plugin is in quarantine.
     fn is_quarantined(&self, plugin: &Digest) -> bool;
 
@@ -91,6 +94,10 @@ impl Components for Registry {
 
     fn grants(&self, plugin: &Digest) -> Arc<Grants> {
         self.get(plugin).map(|plugin| plugin.grants()).unwrap_or_default()
+    }
+
+    fn is_recorded(&self, plugin: &Digest) -> bool {
+        self.get(plugin).is_some_and(|plugin| plugin.is_recorded())
     }
 
     fn is_quarantined(&self, plugin: &Digest) -> bool {

@@ -116,6 +116,8 @@ impl From<admin::Error> for Problem {
             Error::Route(_) => Self::new(StatusCode::CONFLICT, "route-conflict", error.to_string()),
             Error::Subscribe(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "trigger-refused", error.to_string()),
             Error::Unrunnable(..) => Self::new(StatusCode::CONFLICT, "plugin-missing", error.to_string()),
+            Error::Unlike { differs: true, .. } => Self::new(StatusCode::CONFLICT, "replay-differs", error.to_string()),
+            Error::Unlike { .. } => Self::new(StatusCode::CONFLICT, "replay-required", error.to_string()),
             Error::Install(error) => error.into(),
             Error::Remove(error) => error.into(),
             Error::Vault(error) => error.into(),

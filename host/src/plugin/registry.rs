@@ -1,6 +1,7 @@
 //! Which plugins there are, and which of them carries out a type.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -38,6 +39,8 @@ pub struct Plugin {
     pub uses_services: bool,
     /// What an operator lets it do.
     grants: ArcSwap<Grants>,
+    /// So many calls must come out the same before it takes over from another version, or another from it; 0: that is not required.
+    required_replay: AtomicU32,
     loaded: Arc<Loaded>,
 }
 
@@ -123,7 +126,16 @@ impl Plugin {
             || facts.uses_wasi("http");
         let vendor = description.name.split('/').next();
         let grants = if vendor == Some(BUILT_IN_VENDOR) { Grants::everything() } else { Grants::default() };
-        Self { digest, description, facts, sees_run, uses_services, grants: ArcSwap::from_pointee(grants), loaded }
+        Self {
+            digest,
+            description,
+            facts,
+            sees_run,
+            uses_services,
+            grants: ArcSwap::from_pointee(grants),
+            required_replay: AtomicU32::new(0),
+            loaded,
+        }
     }
 
     /// What an operator lets it do, now.
@@ -134,6 +146,21 @@ impl Plugin {
     /// Lets it do this from now on, and nothing else. Calls that go on keep what they had.
     pub fn grant(&self, grants: Grants) {
         self.grants.store(Arc::new(grants));
+    }
+
+    /// How many of the last calls must come out the same before one of its versions takes over from another, if that is required.
+    pub fn required_replay(&self) -> Option<u32> {
+        Some(self.required_replay.load(Ordering::Relaxed)).filter(|last| *last > 0)
+    }
+
+    /// Requires that from now on, or nothing.
+    pub fn require_replay(&self, last: Option<u32>) {
+        self.required_replay.store(last.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Whether what the host answers its calls is kept for replays: that is asked for, or a replay is required.
+    pub fn is_recorded(&self) -> bool {
+        self.grants.load().record || self.required_replay().is_some()
     }
 
     /// Whether it may be called now; a failure: it has had what its budgets give.

@@ -60,6 +60,8 @@ pub enum Who {
 #[expect(missing_docs, reason = "each says it")]
 pub enum What {
     GrantsChanged,
+    ReplayRequired,
+    ReplayNotRequired,
     SecretSet,
     SecretAllowed,
     SecretRemoved,

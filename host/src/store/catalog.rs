@@ -13,6 +13,7 @@ use super::record::{Batch, Raw};
 use super::run_store::{Change, CommitError};
 use super::{Error, Store, keys};
 use crate::digest::Digest;
+use crate::limits::REVISIONS_BEFORE_MAX;
 use crate::workflow::{Definition, Key};
 
 /// What lists of workflows show.
@@ -27,6 +28,9 @@ pub struct WorkflowHead {
     pub latest_revision: u32,
     /// The revision that events start; none while it is paused.
     pub active_revision: Option<u32>,
+    /// Revisions that were active before that, the one of last first, as many as are remembered: the way back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub active_before: Vec<u32>,
     /// What the active revision's trigger subscribed to, in the form of whoever delivers it.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub subscriptions: Value,
@@ -192,6 +196,14 @@ pub struct QueueRecord {
     pub priority: i32,
 }
 
+/// What is required of a plugin before another version of it takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequiredReplay {
+    /// So many calls, the last ones, must come out the same.
+    pub last: u32,
+}
+
 impl Store {
     /// Workflows by key, beginning after one.
     pub fn workflows(&self, after: Option<&Key>, limit: usize) -> Result<Vec<WorkflowHead>, Error> {
@@ -228,6 +240,7 @@ impl Store {
                 title: None,
                 latest_revision: 0,
                 active_revision: None,
+                active_before: Vec::new(),
                 subscriptions: Value::Null,
                 canary: None,
                 last_canary: None,
@@ -303,6 +316,12 @@ impl Store {
         entry: &AuditEntry,
     ) -> Result<WorkflowHead, Error> {
         let (old, mut head) = self.get::<WorkflowHead>(&keys::workflow(key))?.ok_or(Error::Conflict)?;
+        let next = revision.as_ref().map(|(number, _)| *number);
+        if let Some(left) = head.active_revision.filter(|left| next != Some(*left)) {
+            head.active_before.retain(|number| *number != left);
+            head.active_before.insert(0, left);
+            head.active_before.truncate(REVISIONS_BEFORE_MAX);
+        }
         (head.active_revision, head.subscriptions) = match revision {
             Some((number, subscriptions)) => (Some(number), subscriptions),
             None => (None, Value::Null),
@@ -381,6 +400,21 @@ impl Store {
     /// Sets what a plugin may do.
     pub async fn put_grants(&self, plugin: &str, grants: &Value, entry: &AuditEntry) -> Result<(), Error> {
         self.put_named(keys::GRANTS, plugin, grants, entry).await
+    }
+
+    /// Of which plugins a replay is required, by the plugins' names.
+    pub fn required_replays(&self) -> Result<Vec<(String, RequiredReplay)>, Error> {
+        self.named(keys::REQUIRED_REPLAYS)
+    }
+
+    /// Requires a replay of a plugin.
+    pub async fn put_required_replay(&self, plugin: &str, replay: &RequiredReplay, entry: &AuditEntry) -> Result<(), Error> {
+        self.put_named(keys::REQUIRED_REPLAYS, plugin, replay, entry).await
+    }
+
+    /// Requires none any more. False: none was.
+    pub async fn remove_required_replay(&self, plugin: &str, entry: &AuditEntry) -> Result<bool, Error> {
+        self.remove_record(&[keys::REQUIRED_REPLAYS, plugin.as_bytes()].concat(), entry).await
     }
 
     /// Every job queue that was set, by name.

@@ -37,6 +37,7 @@
 //! | `E` name | a variable of the host |
 //! | `G` plugin | what it may do |
 //! | `Q` queue | [`super::QueueRecord`] |
+//! | `R` plugin | [`super::RequiredReplay`] |
 //! | `s` name | [`super::SealedSecret`] |
 //! | `C` name | [`super::SealedConnection`] |
 //! | `T` vendor 0 digest | [`super::TrustedKey`] |
@@ -49,7 +50,7 @@ use crate::run::{FileId, KvKey, RunId};
 use crate::workflow::Key;
 
 /// What the first byte of a key says, for people.
-pub(super) const KINDS: [(u8, &str); 39] = [
+pub(super) const KINDS: [(u8, &str); 40] = [
     (b'A', "audit entries"),
     (b'B', "contents of files"),
     (b'C', "connections"),
@@ -61,6 +62,7 @@ pub(super) const KINDS: [(u8, &str); 39] = [
     (b'M', "readings of plugins"),
     (b'N', "totals"),
     (b'Q', "queues"),
+    (b'R', "required replays"),
     (b'S', "events set aside"),
     (b'T', "trusted keys"),
     (b'a', "runs by status"),
@@ -113,6 +115,7 @@ pub(super) const READINGS: &[u8] = b"M";
 pub(super) const ENVIRONMENT: &[u8] = b"E";
 pub(super) const GRANTS: &[u8] = b"G";
 pub(super) const QUEUE_RECORDS: &[u8] = b"Q";
+pub(super) const REQUIRED_REPLAYS: &[u8] = b"R";
 pub(super) const SECRETS: &[u8] = b"s";
 pub(super) const CONNECTIONS: &[u8] = b"C";
 pub(super) const AUDIT: &[u8] = b"A";

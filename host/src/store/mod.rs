@@ -41,7 +41,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use self::sled::SledKv;
 pub use audit::{AuditEntry, AuditReport, Audited, What, Who};
 pub use blobs::Blobs;
-pub use catalog::{Canary, CanaryEnd, Draft, Pin, PluginRecord, Quarantine, QueueRecord, Revision, RunEnds, WorkflowHead};
+pub use catalog::{
+    Canary, CanaryEnd, Draft, Pin, PluginRecord, Quarantine, QueueRecord, RequiredReplay, Revision, RunEnds, WorkflowHead,
+};
 pub use connections::SealedConnection;
 pub use history::Totals;
 pub use kv::{Kv, Precondition};

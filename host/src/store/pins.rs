@@ -89,14 +89,14 @@ impl Store {
     }
 
     /// Removes the record of a plugin and of what it has taken; its component is a file of its own ([`super::Blobs::remove`]). With its last version go
-    /// what it may do and the values that it kept, so that a later plugin of that name begins with nothing.
+    /// what it may do, what is required of it, and the values that it kept, so that a later plugin of that name begins with nothing.
     pub async fn remove_plugin(&self, name: &str, version: &Version, is_last: bool, entry: &AuditEntry) -> Result<(), Error> {
         let mut batch = Batch::default();
         let mut gone = vec![keys::plugin(name, version), keys::reading(name, version)];
         if is_last {
             // Before the record, so that what a crash leaves behind is still a plugin that can be removed.
             self.remove_values(name).await?;
-            gone.push([keys::GRANTS, name.as_bytes()].concat());
+            gone.extend([keys::GRANTS, keys::REQUIRED_REPLAYS].map(|kind| [kind, name.as_bytes()].concat()));
         }
         for key in &gone {
             if let Some((old, _)) = self.read_raw(key)? {

@@ -126,6 +126,18 @@ pub(super) enum Plugin {
         #[arg(long, default_value_t = 100, value_name = "N")]
         last: u32,
     },
+    /// Have no version of a plugin take over from another before the last N calls of that come out the same with it (see `replay`): no revision
+    /// with it is activated or put on trial, and `upgrade` moves nobody to it. A version that a workflow had before may always come back.
+    RequireReplay {
+        /// `vendor/name`.
+        name: String,
+        /// So many calls.
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        last: u32,
+        /// Require it no more.
+        #[arg(long, conflicts_with = "last")]
+        stop: bool,
+    },
     /// Call a version again that broke again and again and is in quarantine. Runs that it held up go on.
     Release {
         /// `vendor/name`, or `vendor/name@version` where several are in quarantine.
@@ -148,7 +160,8 @@ pub(super) enum Plugin {
         /// Which version, also an older one.
         #[arg(long, value_name = "VERSION")]
         to: Option<String>,
-        /// Move only from versions of which the last N calls come out the same with this one, made again without effects (see `replay`).
+        /// Move only from versions of which the last N calls come out the same with this one, made again without effects (see `replay`);
+        /// by default as many as are required (see `require-replay`).
         #[arg(long, value_name = "N")]
         replay_last: Option<u32>,
         /// Say what would move, and move nothing.
@@ -211,6 +224,7 @@ pub(super) async fn run(verb: Plugin, client: &Client) -> Result<(), Failure> {
             shown(client, &client.get(&format!("/plugins/{name}{}", query(version))).await?);
         }
         Plugin::Replay { name, against, last } => replay::replay(client, &name, &against, last).await?,
+        Plugin::RequireReplay { name, last, stop } => replay::require(client, &name, (!stop).then_some(last)).await?,
         Plugin::Plan { plugin, access } => upgrade::plan(client, &plugin, &access).await?,
         Plugin::Upgrade { name, to, replay_last, dry_run } => {
             upgrade::upgrade(client, &name, &json!({ "to": to, "replay_last": replay_last, "dry_run": dry_run })).await?;
@@ -315,6 +329,9 @@ fn shown(client: &Client, plugin: &Value) {
         }
     }
     println!("{:<8} {}", "grants", plugin["grants"]);
+    if let Some(last) = plugin["required_replay"]["last"].as_u64() {
+        println!("replay   another version takes over only if the last {last} calls come out the same");
+    }
     println!("{:<8} {}", "used", plugin["used"]);
     if let Some(reason) = plugin["quarantine"].as_str() {
         println!("in quarantine: {reason}");

@@ -1,5 +1,6 @@
-//! `weft plugin replay`
+//! `weft plugin replay` and `require-replay`
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::super::client::Client;
@@ -22,6 +23,21 @@ pub(super) async fn replay(client: &Client, name: &str, against: &semver::Versio
     } else {
         Err(Failure::Refused(format!("{} calls came out differently", differences.len())))
     }
+}
+
+pub(super) async fn require(client: &Client, name: &str, last: Option<u32>) -> Result<(), Failure> {
+    check_name(name)?;
+    let path = format!("/plugins/{name}/required-replay");
+    let required = match last {
+        Some(last) => client.send(Method::PUT, &path, json!({ "last": last }).to_string().into()).await?,
+        None => client.send(Method::DELETE, &path, bytes::Bytes::new()).await?,
+    };
+    match last {
+        _ if client.json => print::json(&required),
+        Some(last) => println!("another version of {name} takes over only if the last {last} calls come out the same"),
+        None => println!("any version of {name} may take over"),
+    }
+    Ok(())
 }
 
 fn shown(replayed: &Value, differences: &[Value], new: &str, old: &str) {

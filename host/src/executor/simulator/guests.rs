@@ -140,6 +140,10 @@ impl Components for Guests {
         Arc::default()
     }
 
+    fn is_recorded(&self, _: &Digest) -> bool {
+        false
+    }
+
     fn is_quarantined(&self, _: &Digest) -> bool {
         false
     }

@@ -111,6 +111,8 @@ fn routes() -> matchit::Router<Vec<Route>> {
     add(Method::DELETE, "/plugins/{vendor}/{name}", |call| Box::pin(plugins::remove(call)));
     add(Method::GET, "/plugins/{vendor}/{name}", |call| Box::pin(plugins::inspect(call)));
     add(Method::POST, "/plugins/{vendor}/{name}/replay", |call| Box::pin(plugins::replay(call)));
+    add(Method::PUT, "/plugins/{vendor}/{name}/required-replay", |call| Box::pin(plugins::require_replay(call)));
+    add(Method::DELETE, "/plugins/{vendor}/{name}/required-replay", |call| Box::pin(plugins::require_no_replay(call)));
     add(Method::POST, "/plugins/{vendor}/{name}/release", |call| Box::pin(plugins::release(call)));
     add(Method::PUT, "/plugins/{vendor}/{name}/grants", |call| Box::pin(plugins::grant(call)));
     add(Method::POST, "/plugins/{vendor}/{name}/approve", |call| Box::pin(held::approve(call)));

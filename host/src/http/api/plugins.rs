@@ -9,7 +9,7 @@ use crate::admin::{Held, Options, Removable, Source, Standing};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, json_reply};
 use crate::plugin::{Grants, Plugin};
-use crate::store::Pinned;
+use crate::store::{Pinned, RequiredReplay};
 
 /// `GET /plugins` → `{items: [plugin], refused: [{path, reason}], held: [plugin], unused: [{name, version, code, reason}]}`: every installed
 /// version that is used (`quarantine`: why no run calls it, or null), files of the watched folder that are no plugins, versions that wait for
@@ -40,7 +40,7 @@ pub(super) async fn add(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(status, &body))
 }
 
-/// `GET /plugins/{vendor}/{name}?version` → plugin with its types, schemas, imports and exports, its grants, and what it has
+/// `GET /plugins/{vendor}/{name}?version` → plugin with its types, schemas, imports and exports, its grants, `required_replay` (`{last}` or null), and what it has
 /// `used` since it was added: `{calls, broken, cpu_us, memory_bytes, host_calls, bytes_in, bytes_out}`, over restarts too, but for the last
 /// seconds before a crash; the keys that signed it, `signed_by: [{key, trusted}]`; and who uses it, `used_by: [{workflow, revision, is_active, unfinished_runs}]`, where revision 0 is a draft that runs
 /// carry out. By default the newest version that is used.
@@ -119,7 +119,8 @@ pub(super) async fn plan(call: Call) -> Result<Reply, Problem> {
 
 /// `POST /plugins/{vendor}/{name}/upgrade` with `{to?, replay_last?, dry_run?}` → as `plan`, of the active workflows that use the plugin, with
 /// `moved_to`: the revision that was published and activated. A workflow moves if its requirements take the version, by default the
-/// newest, and everything fits; else it stays as it is. `replay_last`: and if so many calls of the version before come out the same. What else it is pinned to stays the same.
+/// newest, and everything fits; else it stays as it is. `replay_last`: and if so many calls of the version before come out the same; if that is
+/// required of the plugin, at least as many as are. What else it is pinned to stays the same.
 pub(super) async fn upgrade(call: Call) -> Result<Reply, Problem> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields, default)]
@@ -193,6 +194,26 @@ pub(super) async fn replay(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &call.admin.replay(&name, &version, &against, last).await?))
 }
 
+/// `PUT /plugins/{vendor}/{name}/required-replay` with `{last}` → `{last}`. From now on another version of the plugin takes over in a workflow
+/// (by activation, trial or upgrade) only if the `last` calls of the version before come out the same with it; until then 409 `replay-differs`, or
+/// `replay-required` where too little could be compared. A workflow's way back to a version that it had is free. The host's answers are
+/// kept as with the grant `record`.
+pub(super) async fn require_replay(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let required: RequiredReplay = call.json()?;
+    call.admin.require_replay(&name, Some(required.last)).await?;
+    Ok(json_reply(StatusCode::OK, &required))
+}
+
+/// `DELETE /plugins/{vendor}/{name}/required-replay` → `{}`. That is required no more.
+pub(super) async fn require_no_replay(call: Call) -> Result<Reply, Problem> {
+    call.query.only(&[])?;
+    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    call.admin.require_replay(&name, None).await?;
+    Ok(json_reply(StatusCode::OK, &json!({})))
+}
+
 fn summary(plugin: &Plugin, standing: &Standing) -> Value {
     let description = &plugin.description;
     let nodes: Vec<&str> = description.nodes.iter().map(|node| node.name.as_str()).collect();
@@ -218,6 +239,7 @@ fn inspected(plugin: &Plugin, standing: &Standing) -> Value {
     body["imports"] = json!(plugin.facts.imports);
     body["exports"] = json!(plugin.facts.exports);
     body["grants"] = json!(*plugin.grants());
+    body["required_replay"] = json!(plugin.required_replay().map(|last| RequiredReplay { last }));
     body["quarantine"] = json!(plugin.quarantine_reason());
     body["used"] = json!(plugin.totals());
     body

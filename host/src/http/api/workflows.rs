@@ -153,7 +153,8 @@ pub(super) async fn revision(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &body))
 }
 
-/// `POST /workflows/{key}/activate` with `{revision?}` → workflow. By default the newest revision.
+/// `POST /workflows/{key}/activate` with `{revision?}` → workflow. By default the newest revision. 409 `replay-differs` or `replay-required`: a
+/// plugin's other version would take over (see `required-replay` of plugins).
 pub(super) async fn activate(call: Call) -> Result<Reply, Problem> {
     #[derive(Default, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -11,8 +11,8 @@ use crate::store::kv::Op;
 use crate::store::record::Batch;
 use crate::store::timers::{SetAside, Timer, TimerChange};
 use crate::store::{
-    Asked, AuditEntry, Change, Draft, KeptSignal, MemoryKv, Pin, Place, PluginRecord, Revision, RunChange, RunHead,
-    RunStore as _, SealedConnection, SealedSecret, SignalName, Store, TrustedKey, What, Who, keys,
+    Asked, AuditEntry, Change, Draft, KeptSignal, MemoryKv, Pin, Place, PluginRecord, RequiredReplay, Revision, RunChange,
+    RunHead, RunStore as _, SealedConnection, SealedSecret, SignalName, Store, TrustedKey, What, Who, keys,
 };
 use crate::workflow::{Definition, Json, Key};
 
@@ -98,6 +98,7 @@ async fn fill(store: &Store) {
     store.put_plugin(&plugin, &entry(What::PluginAdded)).await.unwrap();
     store.put_readings(&[("a/b", &plugin.version, json!({}))]).await.unwrap();
     store.put_grants("a/b", &json!({}), &entry(What::GrantsChanged)).await.unwrap();
+    store.put_required_replay("a/b", &RequiredReplay { last: 9 }, &entry(What::ReplayRequired)).await.unwrap();
     let sealed =
         SealedSecret { name: "s".into(), version: 1, set_ms: 1, sealed_key: vec![1], sealed_value: vec![2], hosts: Vec::new() };
     store.put_secret(&sealed, &entry(What::SecretSet)).await.unwrap();

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{REBUILD, RESTORE, Verifier};
 use crate::digest::Digest;
 use crate::run::{Arrival, Entry, FileFacts, RunId};
-use crate::store::catalog::{self, Draft, PluginRecord, QueueRecord, Revision, WorkflowHead};
+use crate::store::catalog::{self, Draft, PluginRecord, QueueRecord, RequiredReplay, Revision, WorkflowHead};
 use crate::store::connections::SealedConnection;
 use crate::store::history::Totals;
 use crate::store::run_store::{Asked, Place, RunHead};
@@ -45,6 +45,7 @@ impl Verifier<'_> {
             b'T' => json::<TrustedKey>(content).map(drop),
             b'E' => json::<String>(content).map(drop),
             b'Q' => json::<QueueRecord>(content).map(drop),
+            b'R' => json::<RequiredReplay>(content).map(drop),
             b's' => json::<SealedSecret>(content).map(drop),
             b'C' => json::<SealedConnection>(content).map(drop),
             b'r' => self.run(key, packed(content)?),
