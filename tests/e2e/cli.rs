@@ -130,7 +130,7 @@ fn what_is_wrong_on_the_command_line_is_said_with_what_to_do() {
     };
     let lost = without("/no/such/folder");
     assert!(lost.contains("/no/such/folder/admin-token: No such file"), "{lost}");
-    for (option, value) in [("--public-url", "nope"), ("--compile-seconds", "0"), ("--history-days", "0")] {
+    for (option, value) in [("--public-url", "nope"), ("--compile-seconds", "0")] {
         assert!(said(&["serve", "--data", "/no/such/folder", option, value], 2).contains(option), "{option}");
     }
 }

@@ -58,8 +58,8 @@ pub(super) struct Serve {
     /// disk if that is less.
     #[arg(long, env = "WEFT_MIN_FREE_BYTES", value_name = "N")]
     min_free_bytes: Option<u64>,
-    /// Delete runs that ended more than so many days ago. Workflows may keep theirs for a shorter time (`options.history`).
-    #[arg(long, env = "WEFT_HISTORY_DAYS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Delete runs that ended more than so many days ago; 0: soon after they end. Workflows may keep theirs for a shorter time (`options.history`).
+    #[arg(long, env = "WEFT_HISTORY_DAYS", value_name = "N")]
     history_days: Option<u32>,
     /// Delete the oldest runs that ended, when there are more than so many.
     #[arg(long, env = "WEFT_HISTORY_RUNS", value_name = "N")]
