@@ -168,7 +168,12 @@ impl Host {
     }
 
     pub(crate) fn try_start(data: Data, environment: Headers<'_>) -> Result<Self, Refused> {
-        let mut child = spawn(&data, environment);
+        Self::try_start_with(data, &[], environment)
+    }
+
+    /// With more options of `weft serve`.
+    pub(crate) fn try_start_with(data: Data, options: &[&str], environment: Headers<'_>) -> Result<Self, Refused> {
+        let mut child = spawn(&data, options, environment);
         let (lines, log) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         std::thread::spawn(move || {
@@ -201,7 +206,7 @@ impl Host {
 
     /// kill -9 after a while, and whether it listened by then; the data stays.
     pub(crate) fn start_and_kill(data: Data, environment: Headers<'_>, life: Duration) -> (Data, bool) {
-        let mut child = spawn(&data, environment);
+        let mut child = spawn(&data, &[], environment);
         std::thread::sleep(life);
         child.kill().unwrap();
         let said = child.wait_with_output().unwrap().stderr;
@@ -430,9 +435,9 @@ impl Drop for Host {
     }
 }
 
-fn spawn(data: &Data, environment: Headers<'_>) -> Child {
+fn spawn(data: &Data, options: &[&str], environment: Headers<'_>) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weft"));
-    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data.path()).args(options);
     command.env("NO_COLOR", "1").env_remove("WEFT_DATA").envs(environment.iter().copied());
     command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }

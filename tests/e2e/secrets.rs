@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Data, Host, eventually, workflow};
+use crate::harness::{Data, Host, workflow};
 
 const CANARY: &str = "canary-5f0c3a7e-not-to-be-found";
 
@@ -75,23 +75,57 @@ fn a_secret_can_be_changed_and_removed_while_it_is_used() {
 }
 
 #[test]
-fn another_master_key_opens_nothing() {
+fn a_lost_master_key_is_not_replaced() {
     let host = Host::start();
     host.set_secret("one", CANARY);
+    let put = json!({"kind": "http", "base_url": "https://erp.example", "auth": {"type": "bearer"}, "secret": CANARY});
+    assert_eq!(host.api("PUT", "/connections/erp", put.to_string().as_bytes()).status, 200);
     let basic = json!({"mode": "sync", "basic": {"user": "u", "password": "{{$secrets.one}}"}});
     host.apply(&workflow("w", &basic, &json!([])));
-    let data: Data = host.stop();
-    let key = "00".repeat(32);
-    let host = Host::start_in(data, &[("WEFT_MASTER_KEY", &key)]);
-    let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("u:{CANARY}"));
-    let answer = host.request("POST", "/hooks/w", &[("authorization", &format!("Basic {encoded}"))], b"");
-    answer.expect_problem(500, "trigger-failed");
-    // The log comes by a thread of its own.
-    let mut log = String::new();
-    eventually("the log says why", || {
-        log += &host.log();
-        log.contains("another master key")
-    });
+    let ask = |host: &Host| {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, format!("u:{CANARY}"));
+        host.request("POST", "/hooks/w", &[("authorization", &format!("Basic {encoded}"))], b"").status
+    };
+    assert_eq!(ask(&host), 200);
+    let mut data: Data = host.stop();
+    let (file, aside) = (data.path().join("master.key"), data.path().join("aside"));
+    let exported = data.path().join("store.jsonl");
+    let exported = exported.to_str().unwrap();
+    assert!(data.care(&["export", exported]).status.success());
+    let imported = Data::new();
+    assert!(imported.care(&["import", exported]).status.success());
+
+    let refused = |data: Data, environment: &[(&str, &str)], why: &str| {
+        let Err(refused) = Host::try_start(data, environment) else { panic!("it started: {why}") };
+        assert_eq!(refused.code, Some(1), "{}", refused.log);
+        for said in [why, "master.key", "WEFT_MASTER_KEY", "--remove-lost-secrets"] {
+            assert!(refused.log.contains(said), "{said}: {}", refused.log);
+        }
+        refused.data
+    };
+    std::fs::rename(&file, &aside).unwrap();
+    data = refused(data, &[], "is not there");
+    assert!(!file.exists(), "no other key is made");
+    let imported = refused(imported, &[], "is not there");
+    let other = "00".repeat(32);
+    data = refused(data, &[("WEFT_MASTER_KEY", &other)], "is another one");
+    std::fs::write(&file, &other).unwrap();
+    data = refused(data, &[], "is another one");
+
+    // The key is found again.
+    std::fs::rename(&aside, &file).unwrap();
+    let host = Host::start_in(data, &[]);
+    assert_eq!(ask(&host), 200);
+    drop(host);
+
+    // It is lost for good.
+    let host = Host::try_start_with(imported, &["--remove-lost-secrets"], &[]).unwrap_or_else(|refused| panic!("{}", refused.log));
+    assert_eq!((host.get("/secrets")["items"].clone(), host.get("/connections")["items"].clone()), (json!([]), json!([])));
+    let log = host.get("/audit")["items"].to_string();
+    assert!(log.contains("secret-removed") && log.contains("connection-removed"), "{log}");
+    host.set_secret("one", CANARY);
+    let host = Host::start_in(host.stop(), &[]);
+    assert_eq!(ask(&host), 200, "what is set anew is sealed with a key that stays");
 }
 
 #[test]

@@ -131,7 +131,7 @@ pub struct Connections {
 
 impl Connections {
     /// Those of a store, sealed by a vault.
-    pub fn new(vault: Arc<Vault>, store: Store) -> Self {
+    pub(super) fn new(vault: Arc<Vault>, store: Store) -> Self {
         Self { vault, store, open: RwLock::default(), changing: tokio::sync::Mutex::default() }
     }
 
@@ -210,10 +210,18 @@ impl Connections {
         Ok(all.entry(name.into()).insert_entry(Arc::new(opened)).get().clone())
     }
 
-    fn unseal(&self, sealed: &SealedConnection) -> Result<Connection, ConnectionError> {
+    /// Whether the master key opens a connection's credentials.
+    pub(super) fn opens(&self, sealed: &SealedConnection) -> bool {
+        self.open_sealed(sealed).is_some()
+    }
+
+    fn open_sealed(&self, sealed: &SealedConnection) -> Option<zeroize::Zeroizing<Vec<u8>>> {
         let bound = bound_to(&sealed.name, sealed.version, &sealed.settings);
-        let value = self.vault.open_for(&bound, &sealed.sealed_key, &sealed.sealed_value);
-        let value = value.ok_or_else(|| VaultError::Sealed(sealed.name.to_string()))?;
+        self.vault.open_for(&bound, &sealed.sealed_key, &sealed.sealed_value)
+    }
+
+    fn unseal(&self, sealed: &SealedConnection) -> Result<Connection, ConnectionError> {
+        let value = self.open_sealed(sealed).ok_or_else(|| VaultError::Sealed(sealed.name.to_string()))?;
         let credentials = serde_json::from_slice(&value).map_err(|error| ConnectionError::Invalid(error.to_string()))?;
         Connection::open(&sealed.name, settings_of(sealed)?, credentials).map_err(ConnectionError::Invalid)
     }

@@ -48,7 +48,7 @@ impl crypto::Host for Guest {
             let message = "too many wrong guesses from this address; wait a minute";
             return Err(Fault { transient: true, ..fault("over-limit", message) });
         }
-        let secret = vault.reveal(&name).ok_or_else(|| missing(&name))?;
+        let secret = vault.reveal(&name)?;
         let same = bool::from(secret.ct_eq(candidate.as_bytes()));
         if !same {
             vault.guessed_wrong(&name, remote);
@@ -79,7 +79,7 @@ fn key_bytes(guest: &mut Guest, key: Key, verb: SecretVerb) -> Result<Zeroizing<
         Key::Secret(SecretKey { token, strip, encoding, prefix }) => {
             let name = name_of(guest, &token, verb)?;
             let Some(vault) = &guest.call.vault else { return Err(fault("denied", "nothing is granted here")) };
-            let secret = vault.reveal(&name).ok_or_else(|| missing(&name))?;
+            let secret = vault.reveal(&name)?;
             let text = secret.strip_prefix(strip.as_bytes()).unwrap_or(&secret);
             let decoded = match encoding {
                 Encoding::Utf8 => Some(Zeroizing::new(text.to_vec())),
@@ -103,8 +103,4 @@ fn name_of(guest: &mut Guest, token: &str, verb: SecretVerb) -> Result<Box<str>,
     };
     guest.call.grants.check_secret(&used.name, verb)?;
     Ok(used.name.clone())
-}
-
-fn missing(name: &str) -> Fault {
-    fault("not-found", format!("there is no secret `{name}`: set it with `weft secret set {name}`"))
 }

@@ -9,6 +9,7 @@ mod forms;
 mod http;
 mod kv;
 mod log;
+mod master_key;
 mod outbound;
 mod progress;
 mod run;
@@ -26,6 +27,7 @@ use crate::plugin::{CallContext, Guest, Services};
 
 pub use connections::{Auth, ConnectionError, ConnectionKind, Connections, Credentials, Settings};
 pub use forms::{forms, replaced};
+pub use master_key::{Lost, open_sealed};
 pub use outbound::{HttpClient, Outbound, is_public, with_key};
 pub use vault::{Vault, VaultError, is_name};
 

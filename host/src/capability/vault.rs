@@ -4,10 +4,6 @@
 //! the secret's name and version, so that no ciphertext can take another's place.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -20,9 +16,10 @@ use zeroize::Zeroizing;
 
 use crate::limits::{SECRET_BYTES_MAX, SECRET_GUESSERS_MAX, SECRET_GUESSES_A_MINUTE_MAX, SECRET_HOSTS_MAX};
 use crate::plugin::{HostPattern, SecretSource};
+use crate::run::Fault;
 use crate::store::{AuditEntry, SealedSecret, Store, What, Who};
 
-const KEY_BYTES: usize = 32;
+pub(super) const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 
 /// Every secret of a host.
@@ -69,6 +66,16 @@ pub enum VaultError {
     /// The master key is not one.
     #[error("the master key in {0} is not 64 hexadecimal digits")]
     MasterKeyForm(String),
+    /// There is none, and so many secrets and connections were sealed with one.
+    #[error(
+        "the master key is gone: {0} is not there, and only it opens the secrets and connections of this host ({1}). {WHAT_TO_DO}"
+    )]
+    NoMasterKey(String, usize),
+    /// It is another one than so many secrets and connections were sealed with.
+    #[error(
+        "the master key in {0} is another one: it opens none of the secrets and connections of this host ({1}). {WHAT_TO_DO}"
+    )]
+    OtherMasterKey(String, usize),
     /// The secret was sealed with another master key, or was changed on disk.
     #[error("the secret `{0}` cannot be opened: it was sealed with another master key, or was changed on disk; set it again")]
     Sealed(String),
@@ -77,15 +84,14 @@ pub enum VaultError {
     Store(#[from] crate::store::Error),
 }
 
+/// What whoever has lost the master key can do.
+const WHAT_TO_DO: &str = "Put the `master.key` back that they were sealed with, or give it in WEFT_MASTER_KEY. If it is lost for good, start once \
+     with `weft serve --remove-lost-secrets`: what cannot be opened is removed, and can be set again";
+
 impl Vault {
-    /// Opens the vault of a data folder. The master key comes from `WEFT_MASTER_KEY` (64 hexadecimal digits) or from
-    /// `master.key` in the folder, which is made if there is neither.
-    pub fn open(data: &Path, from_environment: Option<String>, store: Store) -> Result<Self, VaultError> {
-        let master = match from_environment {
-            Some(text) => read_key(&text, "WEFT_MASTER_KEY")?,
-            None => key_file(&data.join("master.key"))?,
-        };
-        Ok(Self { master, store, open: RwLock::default(), changing: tokio::sync::Mutex::default(), guesses: Mutex::default() })
+    /// The vault of a store, with its master key.
+    pub(super) fn new(master: Zeroizing<[u8; KEY_BYTES]>, store: Store) -> Self {
+        Self { master, store, open: RwLock::default(), changing: tokio::sync::Mutex::default(), guesses: Mutex::default() }
     }
 
     /// A key for another purpose, which the master key determines and does not follow from it.
@@ -166,6 +172,11 @@ impl Vault {
         Ok(self.store.secrets()?)
     }
 
+    /// Whether the master key opens a secret.
+    pub(super) fn opens(&self, secret: &SealedSecret) -> bool {
+        self.unseal(secret).is_ok()
+    }
+
     fn unseal(&self, secret: &SealedSecret) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let bound = bound_to(&secret.name, secret.version, &secret.hosts);
         let opened = self.open_for(&bound, &secret.sealed_key, &secret.sealed_value);
@@ -185,33 +196,27 @@ impl Vault {
         open(&key, sealed_value, bound)
     }
 
-    /// What is wanted of a secret; none if there is no such secret, or it cannot be opened.
-    fn with_open<T>(&self, name: &str, wanted: impl Fn(&Open) -> T) -> Option<T> {
+    /// What is wanted of a secret.
+    fn with_open<T>(&self, name: &str, wanted: impl Fn(&Open) -> T) -> Result<T, Fault> {
         if let Some(open) = self.open.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Some(wanted(open));
+            return Ok(wanted(open));
         }
         // Read under the lock: whoever changes it forgets it afterwards, and with it what was read before.
         let mut all = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let opened = self.store.secret(name).map_err(VaultError::from).and_then(|secret| match secret {
-            Some(secret) => Ok(Some((self.unseal(&secret)?, secret.hosts))),
-            None => Ok(None),
-        });
-        match opened {
-            Ok(Some((value, hosts))) => {
-                let hosts = hosts.iter().filter_map(|host| host.parse().ok()).collect();
-                Some(wanted(all.entry(name.into()).insert_entry(Open { value, hosts }).get()))
-            }
-            Ok(None) => None,
-            Err(error) => {
-                tracing::error!(%error, secret = name, "a secret could not be opened");
-                None
-            }
-        }
+        let secret = self.store.secret(name).map_err(|error| Fault::passing("unavailable", error.to_string()))?;
+        let missing = || Fault::new("not-found", format!("there is no secret `{name}`: set it with `weft secret set {name}`"));
+        let secret = secret.ok_or_else(missing)?;
+        let value = self.unseal(&secret).map_err(|error| {
+            tracing::error!(%error, secret = name, "a secret could not be opened");
+            Fault::new("denied", format!("the secret `{name}` cannot be opened; set it again"))
+        })?;
+        let hosts = secret.hosts.iter().filter_map(|host| host.parse().ok()).collect();
+        Ok(wanted(all.entry(name.into()).insert_entry(Open { value, hosts }).get()))
     }
 }
 
 impl SecretSource for Vault {
-    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+    fn reveal(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
         self.with_open(name, |open| open.value.clone())
     }
 
@@ -264,7 +269,7 @@ fn bound_to(name: &str, version: u32, hosts: &[String]) -> Vec<u8> {
     [b"weft-secret\0", name.as_bytes(), b"\0", &version.to_be_bytes(), hosts.join("\0").as_bytes()].concat()
 }
 
-fn random<const N: usize>() -> [u8; N] {
+pub(super) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the system has random numbers");
     bytes
@@ -281,25 +286,4 @@ fn open(key: &[u8; KEY_BYTES], sealed: &[u8], bound: &[u8]) -> Option<Zeroizing<
     let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>()?;
     let cipher = XChaCha20Poly1305::new(key.into());
     cipher.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: bound }).ok().map(Zeroizing::new)
-}
-
-fn key_file(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
-    let shown = path.display().to_string();
-    let failed = |error| VaultError::MasterKey(shown.clone(), error);
-    match fs::read_to_string(path) {
-        Ok(text) => read_key(&text, &shown),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key = Zeroizing::new(random::<KEY_BYTES>());
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-            file.write_all(hex::encode(*key).as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
-            Ok(key)
-        }
-        Err(error) => Err(failed(error)),
-    }
-}
-
-fn read_key(text: &str, from: &str) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
-    let mut key = Zeroizing::new([0; KEY_BYTES]);
-    hex::decode_to_slice(text.trim(), &mut *key).map_err(|_| VaultError::MasterKeyForm(from.to_owned()))?;
-    Ok(key)
 }

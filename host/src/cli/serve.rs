@@ -11,8 +11,8 @@ use jiff::tz::TimeZone;
 
 use super::Failure;
 use crate::admin::{self, Admin, Janitor, Keep, Rules, Source};
-use crate::capability::{self, Connections, HttpClient, Outbound, Vault};
-use crate::executor::{Environment, Executor, Parts, StoredPrograms, SystemClock};
+use crate::capability::{self, HttpClient, Lost, Outbound, open_sealed};
+use crate::executor::{Clock as _, Environment, Executor, Parts, StoredPrograms, SystemClock};
 use crate::http::{AdminToken, App, Network, Server, TrustedProxies};
 use crate::limits::COMPILE_SECONDS_DEFAULT;
 use crate::plugin::{Cache, Compiler, Engine, Factory, OWN_PROGRAM, Registry};
@@ -23,7 +23,7 @@ use crate::watch::Folder;
 /// What stands in the environment beside the options.
 const ENVIRONMENT: &str = "Environment:
   WEFT_MASTER_KEY  What secrets are sealed with: 64 hexadecimal digits. By default the file `master.key`
-                   of the data folder, made when it is not there. Keep a copy elsewhere
+                   of the data folder, made when nothing is sealed yet. Keep a copy elsewhere
   WEFT_LOG         What is logged: `warn`, `info,weft::trigger=debug`";
 
 #[derive(Args)]
@@ -51,6 +51,9 @@ pub(super) struct Serve {
     /// Use no plugin of another vendor that a key of its vendor did not sign (`weft vendor trust`), those included that are installed.
     #[arg(long, env = "WEFT_REQUIRE_SIGNED", value_parser = clap::builder::BoolishValueParser::new())]
     require_signed: bool,
+    /// Remove the secrets and connections that the master key does not open, because the one that they were sealed with is lost for good.
+    #[arg(long)]
+    remove_lost_secrets: bool,
     /// Seconds that compiling a plugin may take, when it is installed.
     #[arg(long, env = "WEFT_COMPILE_SECONDS", value_name = "N", default_value_t = COMPILE_SECONDS_DEFAULT, value_parser = clap::value_parser!(u32).range(1..))]
     compile_seconds: u32,
@@ -103,7 +106,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
         Some(name) => TimeZone::get(name).with_context(|| format!("--time-zone {name}"))?,
         None => TimeZone::try_system().unwrap_or(TimeZone::UTC),
     };
-    let (admin, store) = start(&serve.data, public_url, rules, serve.compile_seconds, zone).await?;
+    let (admin, store) = start(&serve.data, serve.remove_lost_secrets, public_url, rules, serve.compile_seconds, zone).await?;
     store.keep_free(serve.min_free_bytes);
     let token = AdminToken::open(&serve.data).context("the admin token")?;
     let workflows = admin.listen().await?;
@@ -140,6 +143,7 @@ async fn run(serve: Serve) -> anyhow::Result<()> {
 /// Everything but the outside.
 async fn start(
     data: &Path,
+    remove_lost: bool,
     public_url: String,
     rules: Rules,
     compile_seconds: u32,
@@ -154,13 +158,13 @@ async fn start(
         };
         tokio::task::spawn_blocking(move || Store::open(&data, die)).await??
     };
-    let vault = Arc::new(Vault::open(data, std::env::var("WEFT_MASTER_KEY").ok(), store.clone())?);
+    let lost = if remove_lost { Lost::Remove(SystemClock.now_ms()) } else { Lost::Keep };
+    let (vault, connections) = open_sealed(data, std::env::var("WEFT_MASTER_KEY").ok(), &store, lost).await?;
     let engine = Engine::start().map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
     let cache = Cache::open(&data.join("cache"), vault.derive_key("weft compiled components"), &engine)
         .context("the cache of compiled components")?;
     let factory = Factory::new(engine, capability::link).map_err(|error| anyhow!("the WebAssembly engine: {error:#}"))?;
     let registry = Arc::new(Registry::new(factory, Compiler::children_of(OWN_PROGRAM).within(compile_seconds), cache));
-    let connections = Arc::new(Connections::new(vault.clone(), store.clone()));
     let outbound: Arc<dyn Outbound> = Arc::new(HttpClient::new(Some(connections.clone())).context("the system's certificates")?);
     let executor = Executor::new(Parts {
         components: registry.clone(),

@@ -202,7 +202,10 @@ impl From<VaultError> for Problem {
             VaultError::Name(_) | VaultError::Size | VaultError::Hosts => Self::bad_request(error.to_string()),
             VaultError::Sealed(_) => Self::new(StatusCode::CONFLICT, "secret-sealed", error.to_string()),
             VaultError::Store(error) => error.into(),
-            VaultError::MasterKey(..) | VaultError::MasterKeyForm(_) => Self::internal(&error),
+            VaultError::MasterKey(..)
+            | VaultError::MasterKeyForm(_)
+            | VaultError::NoMasterKey(..)
+            | VaultError::OtherMasterKey(..) => Self::internal(&error),
         }
     }
 }

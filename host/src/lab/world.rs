@@ -219,8 +219,9 @@ impl Services for World {
 }
 
 impl SecretSource for World {
-    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
-        self.secrets.get(name).map(|secret| Zeroizing::new(secret.clone().into_bytes()))
+    fn reveal(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let secret = self.secrets.get(name).map(|secret| Zeroizing::new(secret.clone().into_bytes()));
+        secret.ok_or_else(|| Fault::new("not-found", format!("the case gives no secret `{name}`")))
     }
 
     fn destinations(&self, _: &str) -> Vec<HostPattern> {

@@ -123,7 +123,7 @@ impl CallContext {
     fn mask(&mut self) {
         let Some(vault) = self.vault.as_ref().filter(|_| !self.log.lines.is_empty()) else { return };
         for SecretUse { name, .. } in &self.secrets {
-            let Some(secret) = vault.reveal(name).filter(|secret| secret.len() >= SECRET_MASKED_BYTES_MIN) else { continue };
+            let Some(secret) = vault.reveal(name).ok().filter(|secret| secret.len() >= SECRET_MASKED_BYTES_MIN) else { continue };
             let Ok(secret) = str::from_utf8(&secret) else { continue };
             for line in self.log.lines.iter_mut().filter(|line| line.message.contains(secret)) {
                 line.message = line.message.replace(secret, &masked(name)).into();
@@ -191,8 +191,8 @@ pub enum CallKind {
 
 /// Where the host's capabilities get secrets from.
 pub trait SecretSource: Send + Sync {
-    /// The secret with a name; none if there is none (any more).
-    fn reveal(&self, name: &str) -> Option<Zeroizing<Vec<u8>>>;
+    /// The secret with a name: `not-found` if there is none (any more), `denied` if it cannot be opened.
+    fn reveal(&self, name: &str) -> Result<Zeroizing<Vec<u8>>, Fault>;
 
     /// The servers that the secret with a name may be sent to.
     fn destinations(&self, name: &str) -> Vec<HostPattern>;

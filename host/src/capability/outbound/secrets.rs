@@ -129,15 +129,13 @@ fn find(sender: &Sender, target: &Target, request: &Request) -> Result<Vec<Found
         }
         sender.grants.check_secret(&used.name, SecretVerb::Send)?;
         let Some(vault) = &sender.vault else { return Err(Fault::new("denied", "nothing is granted here")) };
+        let value = vault.reveal(&used.name)?;
         if !vault.destinations(&used.name).iter().any(|host| host.matches(&target.host, target.port, target.is_default_port)) {
             let (name, host, port) = (&used.name, &target.host, target.port);
             let message =
                 format!("the secret `{name}` is not sent to {host}:{port}: `weft secret allow {name} {host}:{port}` lets it");
             return Err(Fault::new("denied", message));
         }
-        let missing =
-            || Fault::new("not-found", format!("there is no secret `{0}`: set it with `weft secret set {0}`", used.name));
-        let value = vault.reveal(&used.name).ok_or_else(missing)?;
         found.push(Found { token: used.token.clone(), name: used.name.clone(), value });
     }
     Ok(found)

@@ -21,7 +21,9 @@ use crate::executor::{
     Waiting,
 };
 use crate::plugin::{HostPattern, Pace, SecretSource};
-use crate::run::{Arrival, Decision, Entry, FileFacts, FileId, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind};
+use crate::run::{
+    Arrival, Decision, Entry, Fault, FileFacts, FileId, KvKey, Outcome, Phase, RunId, Seen, Staged, State, WaitKind,
+};
 use crate::store::{
     ArrivalId, Asked, Change, CommitError, Error, KeptSignal, Loaded, MemoryRunStore, Place, RunFilter, RunHead, RunStore,
     SignalName,
@@ -84,8 +86,8 @@ impl Programs for Book {
 struct NoSecrets;
 
 impl SecretSource for NoSecrets {
-    fn reveal(&self, _: &str) -> Option<Zeroizing<Vec<u8>>> {
-        None
+    fn reveal(&self, _: &str) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        Err(Fault::new("not-found", "there are no secrets here"))
     }
 
     fn destinations(&self, _: &str) -> Vec<HostPattern> {
