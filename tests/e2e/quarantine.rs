@@ -98,9 +98,21 @@ fn callers_hear_at_once_that_a_run_is_held_up_and_others_are_not_disturbed() {
     let began = std::time::Instant::now();
     let answer = host.hook("w", &way("print"));
     assert!(began.elapsed().as_secs() < 10, "the caller of a run that is held up does not wait for it");
-    assert!(answer.status >= 500, "{}", answer.status);
-    assert_eq!(host.hook("neighbour", b"{}").status, 200);
+    answer.expect_problem(503, "held-up");
+    assert!(answer.headers.contains_key("retry-after"));
     let held = host.newest_run();
+    assert_eq!(host.hook("neighbour", b"{}").status, 200);
+    let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains(held["id"].as_str().unwrap()), "{detail}");
+    // An operator hears more than a caller.
+    let request = host.get("/workflows/w/requests")["items"][0].clone();
+    assert_eq!(
+        (&request["status"], &request["code"], &request["run"]),
+        (&json!(503), &json!("held-up"), &held["id"]),
+        "{request}"
+    );
+    let note = request["note"].as_str().unwrap();
+    assert!(note.contains("acme/rogue") && note.contains("weft plugin release") && !detail.contains("acme/rogue"), "{note}");
     host.cli(&["plugin", "release", "acme/rogue@0.1.0"]);
     assert_eq!(host.ended(held["id"].as_str().unwrap())["status"], "succeeded");
     // Where an operator says so, nothing is too often.

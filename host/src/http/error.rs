@@ -264,6 +264,13 @@ impl From<FireError> for Problem {
                 let detail = "the workflow's trigger broke again and again, and is not called until somebody has looked at it";
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "plugin-quarantined", detail).with_header(header::RETRY_AFTER, "300")
             }
+            FireError::HeldUp(run, _) => {
+                let detail = format!(
+                    "run {run} is held up: a plugin that it needs broke again and again, and is not called until somebody has looked at \
+                     it; the run goes on then"
+                );
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "held-up", detail).with_header(header::RETRY_AFTER, "300")
+            }
             FireError::Call(_) | FireError::Failed(_) => {
                 tracing::error!(%error, "a trigger failed");
                 let detail = "the workflow's trigger could not handle the request; the host's log says why";

@@ -17,7 +17,7 @@ use crate::admin::Admin;
 use crate::plugin::contract::types::Pair;
 use crate::plugin::exports::triggers::HttpEvent;
 use crate::run::Response;
-use crate::trigger::{Became, Fired, LastRequests, Matched, Received, Triggers};
+use crate::trigger::{Became, FireError, Fired, LastRequests, Matched, Received, Triggers};
 use crate::workflow::Key;
 
 /// Header fields that belong to one connection, or that the host sets itself.
@@ -120,6 +120,9 @@ async fn answer(
             Ok(reply(response))
         }
         Err(error) => {
+            if let FireError::HeldUp(run, _) = &error {
+                received.became.run = Some(*run);
+            }
             received.became.note = Some(error.to_string().into());
             Err(error.into())
         }

@@ -43,6 +43,9 @@ pub enum FireError {
     /// The executor could not.
     #[error(transparent)]
     Executor(#[from] crate::executor::Error),
+    /// Plugins in quarantine hold up the run that somebody waits for.
+    #[error("run {0} is held up by plugins in quarantine, and goes on when `weft plugin release` lets them out: {1}")]
+    HeldUp(RunId, String),
     /// Meanwhile another revision became the active one, and timers of this one are not to be set.
     #[error("another revision of the workflow became the active one meanwhile; nothing was started")]
     Superseded,
@@ -214,6 +217,26 @@ impl Triggers {
         Ok(changes)
     }
 
+    /// Why a run goes no further, if it waits for the release of plugins that it would call.
+    fn held_up(&self, run: RunId) -> Option<FireError> {
+        let plugins = self.executor.held_up_by(run).into_iter().filter_map(|digest| self.registry.get(&digest));
+        let reasons: Vec<String> = plugins
+            .filter_map(|plugin| {
+                let reason = plugin.quarantine_reason()?;
+                Some(format!("`{}` {}: {reason}", plugin.description.name, plugin.description.version))
+            })
+            .collect();
+        (!reasons.is_empty()).then(|| FireError::HeldUp(run, reasons.join("; ")))
+    }
+
+    /// What whoever waited is told of a run that goes on.
+    async fn unfinished(&self, program: &Arc<Program>, run: RunId) -> Result<Response, FireError> {
+        match self.held_up(run) {
+            Some(held_up) => Err(held_up),
+            None => self.answer(program, run, None, Vec::new()).await,
+        }
+    }
+
     async fn wait(&self, program: &Arc<Program>, begun: Begun<Waiting>, wait_ms: u32) -> Result<Response, FireError> {
         let patience = Duration::from_millis(wait_ms.into());
         match begun {
@@ -222,17 +245,25 @@ impl Triggers {
                     Outcome::Responded(response) => Ok(response),
                     Outcome::Ended(finished, instances) => self.answer(program, run, Some(*finished), instances).await,
                     // There is no use in waiting.
-                    Outcome::HeldUp => self.answer(program, run, None, Vec::new()).await,
+                    Outcome::HeldUp => {
+                        let released = || FireError::HeldUp(run, "they are out by now".to_owned());
+                        Err(self.held_up(run).unwrap_or_else(released))
+                    }
                 },
                 Ok(Err(_)) => Err(Failure::error("internal", "the run broke off").into()),
-                Err(_) => self.answer(program, run, None, Vec::new()).await,
+                Err(_) => self.unfinished(program, run).await,
             },
             Begun::Duplicate(run) => {
+                if let Some(held_up) = self.held_up(run) {
+                    return Err(held_up);
+                }
                 if let Ok(ended) = tokio::time::timeout(patience, self.executor.wait_for_end(run)).await {
                     ended?;
                 }
-                let finished = self.executor.finished(run)?;
-                self.answer(program, run, finished, Vec::new()).await
+                match self.executor.finished(run)? {
+                    Some(finished) => self.answer(program, run, Some(finished), Vec::new()).await,
+                    None => self.unfinished(program, run).await,
+                }
             }
         }
     }

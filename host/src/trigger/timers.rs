@@ -292,7 +292,7 @@ impl Triggers {
                 FireError::Quarantined(..) => (QUARANTINE_LOOK_MS, "plugin-quarantined"),
                 FireError::Failed(failure) => (backoff_ms.max(failure.retry_after_ms.unwrap_or(0).into()), &*failure.code),
                 FireError::Executor(error) if error.is_no_space() => (backoff_ms.min(10_000), "no-space"),
-                FireError::Executor(_) | FireError::Superseded => (backoff_ms, "unavailable"),
+                FireError::Executor(_) | FireError::Superseded | FireError::HeldUp(..) => (backoff_ms, "unavailable"),
                 FireError::Call(_) => (backoff_ms, "trigger-broke"),
             };
             return Went::Held(ms, code.to_owned(), error.to_string());
