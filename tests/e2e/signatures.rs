@@ -188,12 +188,24 @@ fn a_host_that_requires_signatures_uses_nothing_else() {
     let listed = String::from_utf8(host.cli(&["plugin", "list"]).stdout).unwrap();
     assert!(listed.contains("not used: acme/parcel 1.0.0"), "{listed}");
     assert_eq!(host.hook("wrapping", b"{}").status, 404);
+    // It is active, and whoever looks is told why nobody listens.
+    let shown = host.get("/workflows/wrapping");
+    assert_eq!((&shown["status"], &shown["urls"]), (&json!("active"), &json!([])), "{shown}");
+    assert!(shown["not_listening"].as_str().unwrap().contains("acme/parcel"), "{shown}");
+    let listed =
+        host.get("/workflows")["items"].as_array().unwrap().iter().find(|item| item["key"] == "wrapping").unwrap().clone();
+    assert_eq!(listed["not_listening"], shown["not_listening"]);
+    let said = |arguments: &[&str]| String::from_utf8(host.cli(arguments).stdout).unwrap();
+    let (shown, listed) = (said(&["workflow", "show", "wrapping"]), said(&["workflow", "list"]));
+    assert!(shown.contains("not listening") && !shown.contains("listens at") && shown.contains("acme/parcel"), "{shown}");
+    assert!(listed.contains("active, not listening"), "{listed}");
     add(&host, &parcel("1.1.0")).expect_problem(422, "signature-missing");
     add(&host, &desk.signed(&parcel("1.0.0"), "acme")).expect_problem(409, "version-taken");
     let signed = desk.signed(&parcel("1.1.0"), "acme");
     assert_eq!(add(&host, &signed).status, 201);
     host.apply(&wrapping(""));
     assert_eq!(version_in_use(&host), "1.1.0");
+    assert_eq!(host.get("/workflows/wrapping")["not_listening"], Value::Null);
     // Also a vendor that nobody knows.
     let unknown = crate::harness::guest("greet");
     add(&host, &unknown).expect_problem(422, "signature-missing");

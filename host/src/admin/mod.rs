@@ -37,7 +37,7 @@ pub use remove::{PluginVersion, Removable, RemoveError};
 pub use runs::{StartRun, Which};
 pub use steps::{Given, Visible};
 pub use upgrade::{Move, UpgradePlan, Verdict};
-pub use workflows::{DraftSaved, Published};
+pub use workflows::{DraftSaved, Overview, Published};
 
 use crate::capability::{ConnectionError, Connections, Outbound, Vault, VaultError};
 use crate::digest::Digest;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::publish::{Choice, Pins};
 use super::{Admin, Error};
 use crate::digest::Digest;
-use crate::store::{self, AuditEntry, Draft, Revision, RunStore as _, TimerChange, What, WorkflowHead};
-use crate::trigger::{HttpRoute, Routes};
+use crate::store::{self, AuditEntry, Draft, Revision, RunStore as _, Store, TimerChange, What, WorkflowHead};
+use crate::trigger::{HttpRoute, Routes, Triggers};
 use crate::workflow::{Change, Definition, Key, Problem, diff};
 
 /// A draft that was saved.
@@ -29,24 +29,37 @@ pub struct Published {
     pub is_new: bool,
 }
 
+/// A workflow as it stands.
+#[derive(Debug)]
+pub struct Overview {
+    /// As it is stored.
+    pub head: WorkflowHead,
+    /// Where it listens.
+    pub urls: Vec<String>,
+    /// Why it listens nowhere, although it is active.
+    pub not_listening: Option<String>,
+    /// The runs that it has had.
+    pub runs_started: u32,
+}
+
 impl Admin {
     /// Workflows by key, and where the next page begins.
-    pub async fn workflows(&self, after: Option<Key>, limit: usize) -> Result<(Vec<WorkflowHead>, Option<Key>), Error> {
-        let mut heads = self.read(move |store| store.workflows(after.as_ref(), limit + 1)).await?;
-        let more = heads.len() > limit;
-        heads.truncate(limit);
-        let next = heads.last().filter(|_| more).map(|head| head.key.clone());
-        Ok((heads, next))
+    pub async fn workflows(&self, after: Option<Key>, limit: usize) -> Result<(Vec<Overview>, Option<Key>), Error> {
+        let triggers = self.triggers.clone();
+        self.read(move |store| {
+            let mut heads = store.workflows(after.as_ref(), limit + 1)?;
+            let more = heads.len() > limit;
+            heads.truncate(limit);
+            let next = heads.last().filter(|_| more).map(|head| head.key.clone());
+            Ok((heads.into_iter().map(|head| overview(store, &triggers, head)).collect::<Result<_, _>>()?, next))
+        })
+        .await
     }
 
-    /// A workflow with the URLs of its routes and the number of runs that it has had.
-    pub async fn workflow(&self, key: &Key) -> Result<(WorkflowHead, Vec<String>, u32), Error> {
-        let head = self.head(key).await?;
-        let routes = routes_of(&head);
-        let urls = routes.iter().map(|route| self.triggers.url_of(route, key)).collect();
-        let counted = key.clone();
-        let runs = self.read(move |store| store.runs_started(&counted)).await?;
-        Ok((head, urls, runs))
+    /// A workflow.
+    pub async fn workflow(&self, key: &Key) -> Result<Overview, Error> {
+        let (head, triggers) = (self.head(key).await?, self.triggers.clone());
+        self.read(move |store| overview(store, &triggers, head)).await
     }
 
     /// A workflow's draft and its ETag.
@@ -212,7 +225,10 @@ impl Admin {
         for head in self.active(None).await? {
             match self.listen_for(&mut routes, &head).await {
                 Ok(()) => listening += 1,
-                Err(error) => tracing::error!(workflow = %head.key, %error, "an active workflow is not listened for"),
+                Err(error) => {
+                    tracing::error!(workflow = %head.key, %error, "an active workflow is not listened for");
+                    routes.leave_out(&head.key, error.to_string());
+                }
             }
             if let Some(canary) = &head.canary {
                 self.executor().tallies().set(&head.key, Some(canary.revision));
@@ -228,8 +244,9 @@ impl Admin {
         for head in self.active(Some(key)).await? {
             match self.listen_for(&mut routes, &head).await {
                 Ok(()) => {}
-                Err(Error::Unrunnable(_, error)) => {
+                Err(error @ Error::Unrunnable(..)) => {
                     tracing::error!(workflow = %head.key, %error, "an active workflow cannot be run");
+                    routes.leave_out(&head.key, error.to_string());
                 }
                 Err(error) => return Err(error),
             }
@@ -241,6 +258,14 @@ impl Admin {
         let heads = self.read(|store| store.workflows(None, usize::MAX)).await?;
         Ok(heads.into_iter().filter(|head| head.active_revision.is_some() && except != Some(&head.key)).collect())
     }
+}
+
+fn overview(store: &Store, triggers: &Triggers, head: WorkflowHead) -> Result<Overview, store::Error> {
+    let not_listening = triggers.routes().why_left_out(&head.key).map(str::to_owned);
+    let routes = if not_listening.is_none() { routes_of(&head) } else { Vec::new() };
+    let urls = routes.iter().map(|route| triggers.url_of(route, &head.key)).collect();
+    let runs_started = store.runs_started(&head.key)?;
+    Ok(Overview { head, urls, not_listening, runs_started })
 }
 
 pub(super) fn routes_of(head: &WorkflowHead) -> Vec<HttpRoute> {

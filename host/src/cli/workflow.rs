@@ -291,7 +291,10 @@ async fn list(client: &Client, after: Option<String>, limit: usize) -> Result<()
         return Ok(());
     }
     let rows = print::items(&page).map(|head| {
-        ["key", "status", "active_revision", "latest_revision", "updated_at", "title"].map(|name| print::text(head, name))
+        let [key, status, active, latest, updated, title] =
+            ["key", "status", "active_revision", "latest_revision", "updated_at", "title"].map(|name| print::text(head, name));
+        let status = if head["not_listening"].is_string() { format!("{status}, not listening") } else { status };
+        [key, status, active, latest, updated, title]
     });
     print::table(
         ["key", "status", "active", "latest", "updated", "title"],
@@ -392,6 +395,9 @@ fn shown(client: &Client, head: &Value) -> Result<(), Failure> {
     }
     for url in head["urls"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         println!("{:<16} {url}", "listens at");
+    }
+    if !head["not_listening"].is_null() {
+        println!("{:<16} {}", "not listening", print::text(head, "not_listening"));
     }
     let ends = |of: &Value| format!("{} of {} failed", of["failed"], of["ended"]);
     let canary = &head["canary"];

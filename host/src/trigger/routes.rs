@@ -41,6 +41,8 @@ impl HttpRoute {
 pub struct Routes {
     by_path: Router<Arc<Route>>,
     by_workflow: HashMap<Key, Arc<Active>>,
+    /// Active workflows that nobody listens for, and why.
+    left_out: HashMap<Key, Box<str>>,
 }
 
 /// A route and the revisions that it starts.
@@ -159,6 +161,16 @@ impl Routes {
     fn taken(&self, path: &str) -> String {
         let workflow = self.by_path.at(path).ok().map(|found| found.value.active.program.plan.workflow.as_str());
         format!("the active workflow `{}` listens at `/hooks/{path}`", workflow.unwrap_or_default())
+    }
+
+    /// Leaves out an active workflow.
+    pub fn leave_out(&mut self, workflow: &Key, why: impl Into<Box<str>>) {
+        self.left_out.insert(workflow.clone(), why.into());
+    }
+
+    /// Why nobody listens for an active workflow; none: somebody does.
+    pub fn why_left_out(&self, workflow: &Key) -> Option<&str> {
+        self.left_out.get(workflow).map(AsRef::as_ref)
     }
 
     /// The revisions that a workflow's events start; none: it is paused, or cannot be run.

@@ -7,18 +7,19 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Call, page};
+use crate::admin::Overview;
 use crate::executor::rfc3339;
 use crate::http::error::Problem;
 use crate::http::request::{Reply, header_text, json_reply};
-use crate::store::{Canary, Revision, WorkflowHead};
+use crate::store::{Canary, Revision};
 use crate::trigger::Received;
 use crate::workflow::{Definition, Key, query_paths, sample_paths};
 
-/// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key.
+/// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key. `not_listening`: why nobody listens for it, although it is active.
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["limit", "after"])?;
-    let (heads, next) = call.admin.workflows(call.query.get("after")?, call.limit()?).await?;
-    Ok(json_reply(StatusCode::OK, &page(heads.iter().map(head).collect(), next)))
+    let (found, next) = call.admin.workflows(call.query.get("after")?, call.limit()?).await?;
+    Ok(json_reply(StatusCode::OK, &page(found.iter().map(listed).collect(), next)))
 }
 
 /// `GET /workflows/{key}` → workflow with `urls`, where it listens, `runs_started`, `canary` (the revision on trial, its rule, and how its `runs`
@@ -120,7 +121,7 @@ pub(super) async fn revisions(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["limit", "after"])?;
     let key = call.param::<Key>("key")?;
     let (revisions, next) = call.admin.revisions(&key, call.query.get("after")?, call.limit()?).await?;
-    let (head, ..) = call.admin.workflow(&key).await?;
+    let head = call.admin.workflow(&key).await?.head;
     let items = revisions.iter().map(|revision| summary(revision, head.active_revision)).collect();
     Ok(json_reply(StatusCode::OK, &page(items, next)))
 }
@@ -146,7 +147,7 @@ pub(super) async fn revision(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let key = call.param::<Key>("key")?;
     let revision = call.admin.revision(&key, call.param("number")?).await?;
-    let (head, ..) = call.admin.workflow(&key).await?;
+    let head = call.admin.workflow(&key).await?.head;
     let mut body = summary(&revision, head.active_revision);
     body["definition"] = json!(revision.definition);
     body["pins"] = json!({ "trigger": revision.trigger_pin, "nodes": revision.node_pins });
@@ -185,9 +186,11 @@ async fn activated(call: &Call, revision: Option<u32>) -> Result<Reply, Problem>
 }
 
 async fn whole(call: &Call, key: &Key) -> Result<Reply, Problem> {
-    let (found, urls, runs_started) = call.admin.workflow(key).await?;
-    let mut body = shown(&found, &urls, runs_started);
-    if let Some(canary) = &found.canary {
+    let found = call.admin.workflow(key).await?;
+    let mut body = listed(&found);
+    body["urls"] = json!(found.urls);
+    body["runs_started"] = found.runs_started.into();
+    if let Some(canary) = &found.head.canary {
         let (of_canary, of_others) = call.admin.ends(key);
         body["canary"] = json!({
             "revision": canary.revision,
@@ -200,7 +203,7 @@ async fn whole(call: &Call, key: &Key) -> Result<Reply, Problem> {
             "runs_of_active": of_others,
         });
     }
-    if let Some(last) = &found.last_canary {
+    if let Some(last) = &found.head.last_canary {
         body["last_canary"] = json!({
             "revision": last.revision,
             "ended_at": rfc3339(last.ended_ms),
@@ -254,8 +257,9 @@ pub(super) async fn end_canary(call: Call) -> Result<Reply, Problem> {
 /// `POST /workflows/{key}/pause` → workflow. Events no longer start runs.
 pub(super) async fn pause(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    let found = call.admin.pause(&call.param::<Key>("key")?).await?;
-    Ok(json_reply(StatusCode::OK, &head(&found)))
+    let key = call.param::<Key>("key")?;
+    call.admin.pause(&key).await?;
+    whole(&call, &key).await
 }
 
 /// `GET /workflows/{key}/diff?from&to` → `{from, to, changes: [{path, kind, from?, to?}]}`. Numbers of revisions, or `draft`. By
@@ -263,7 +267,7 @@ pub(super) async fn pause(call: Call) -> Result<Reply, Problem> {
 pub(super) async fn diff(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["from", "to"])?;
     let key = call.param::<Key>("key")?;
-    let (head, ..) = call.admin.workflow(&key).await?;
+    let head = call.admin.workflow(&key).await?.head;
     let from = call.query.get::<Side>("from")?.unwrap_or(Side(head.active_revision.unwrap_or(head.latest_revision)));
     let to = call.query.get::<Side>("to")?.unwrap_or(Side(0));
     let changes = call.admin.diff(&key, from.0, to.0).await?;
@@ -317,8 +321,8 @@ fn with_etag(mut reply: Reply, etag: &crate::digest::Digest) -> Reply {
     reply
 }
 
-fn head(head: &WorkflowHead) -> Value {
-    json!({
+fn listed(Overview { head, not_listening, .. }: &Overview) -> Value {
+    let mut body = json!({
         "key": head.key,
         "title": head.title,
         "status": if head.active_revision.is_some() { "active" } else { "paused" },
@@ -326,13 +330,10 @@ fn head(head: &WorkflowHead) -> Value {
         "latest_revision": head.latest_revision,
         "created_at": rfc3339(head.created_ms),
         "updated_at": rfc3339(head.updated_ms),
-    })
-}
-
-fn shown(found: &WorkflowHead, urls: &[String], runs_started: u32) -> Value {
-    let mut body = head(found);
-    body["urls"] = json!(urls);
-    body["runs_started"] = runs_started.into();
+    });
+    if let Some(why) = not_listening {
+        body["not_listening"] = why.as_str().into();
+    }
     body
 }
 
