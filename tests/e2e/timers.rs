@@ -147,6 +147,17 @@ fn an_event_that_the_trigger_cannot_take_waits_for_an_operator() {
     assert_eq!(codes, [["a", "no-tick"], ["b", "bad-answer"]]);
     let told = String::from_utf8(host.cli(&["workflow", "set-aside", "w"]).stdout).unwrap();
     assert!(told.contains("this timer fails (no-tick)"), "{told}");
+    // Nobody has to look there to see it.
+    let said = |arguments: &[&str]| String::from_utf8(host.cli(arguments).stdout).unwrap();
+    assert_eq!(host.get("/workflows/w")["set_aside"], 2);
+    assert_eq!(host.get("/workflows")["items"][0]["set_aside"], 2);
+    assert_eq!(fires(&host, "w")["set_aside"], 2);
+    for verb in ["show", "next"] {
+        let told = said(&["workflow", verb, "w"]);
+        assert!(told.contains("2 set aside") && told.contains("weft workflow set-aside w"), "{verb}: {told}");
+        assert!(!told.contains("the workflow is paused"), "{verb}: {told}");
+    }
+    assert!(said(&["workflow", "list"]).contains("active, 2 set aside"));
     let number = |nth: usize| aside[nth]["number"].as_str().unwrap().to_owned();
     // It fails again, and stays.
     let path = format!("/workflows/w/set-aside/{}/retry", number(0));
@@ -168,6 +179,7 @@ fn an_event_that_the_trigger_cannot_take_waits_for_an_operator() {
     assert_eq!(serde_json::from_slice::<Value>(&retried.stdout).unwrap(), json!({"runs": 1}));
     assert_eq!(names(&fired(&host, "w")), ["c", "b"]);
     assert_eq!(host.get("/workflows/w/set-aside")["items"], json!([]));
+    assert_eq!(host.get("/workflows/w")["set_aside"], Value::Null);
     host.stop().expect_whole();
 }
 

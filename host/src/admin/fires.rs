@@ -8,10 +8,10 @@ use crate::trigger::NextFires;
 use crate::workflow::Key;
 
 impl Admin {
-    /// When a workflow's timers fire next, `limit` at most.
-    pub async fn next_fires(&self, key: &Key, limit: usize) -> Result<NextFires, Error> {
-        self.head(key).await?;
-        Ok(self.triggers.next_fires(key, limit).await?)
+    /// When a workflow's timers fire next, `limit` at most; and how many events of it were set aside.
+    pub async fn next_fires(&self, key: &Key, limit: usize) -> Result<(NextFires, usize), Error> {
+        let set_aside = self.workflow(key).await?.set_aside;
+        Ok((self.triggers.next_fires(key, limit).await?, set_aside))
     }
 
     /// Events of a workflow that were set aside, oldest first, after one; and where the next page begins.

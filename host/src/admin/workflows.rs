@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::publish::{Choice, Pins};
 use super::{Admin, Error};
 use crate::digest::Digest;
+use crate::limits::SET_ASIDE_MAX;
 use crate::store::{self, AuditEntry, Draft, Revision, RunStore as _, Store, TimerChange, What, WorkflowHead};
 use crate::trigger::{HttpRoute, Routes, Triggers};
 use crate::workflow::{Change, Definition, Key, Problem, diff};
@@ -40,6 +41,8 @@ pub struct Overview {
     pub not_listening: Option<String>,
     /// The runs that it has had.
     pub runs_started: u32,
+    /// Events that its trigger could not take, and that wait for an operator.
+    pub set_aside: usize,
 }
 
 impl Admin {
@@ -265,7 +268,8 @@ fn overview(store: &Store, triggers: &Triggers, head: WorkflowHead) -> Result<Ov
     let routes = if not_listening.is_none() { routes_of(&head) } else { Vec::new() };
     let urls = routes.iter().map(|route| triggers.url_of(route, &head.key)).collect();
     let runs_started = store.runs_started(&head.key)?;
-    Ok(Overview { head, urls, not_listening, runs_started })
+    let set_aside = store.set_aside_count(&head.key, SET_ASIDE_MAX)?;
+    Ok(Overview { head, urls, not_listening, runs_started, set_aside })
 }
 
 pub(super) fn routes_of(head: &WorkflowHead) -> Vec<HttpRoute> {

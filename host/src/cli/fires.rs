@@ -16,7 +16,12 @@ pub(super) async fn next(client: &Client, key: &str, limit: usize) -> Result<(),
         let [at, timer, runs] = ["at", "timer", "runs"].map(|member| print::text(fire, member));
         [at, timer, runs, if fire["is_set"] == true { "set".into() } else { "then".into() }]
     });
-    print::table(["at", "timer", "runs", ""], rows.collect(), "no timer is set: the workflow is paused, or waits for none");
+    let set_aside = found["set_aside"].as_u64().unwrap_or_default();
+    let nothing = if set_aside > 0 { "no timer is set" } else { "no timer is set: the workflow is paused, or waits for none" };
+    print::table(["at", "timer", "runs", ""], rows.collect(), nothing);
+    if set_aside > 0 {
+        println!("{}", waiting(set_aside, key));
+    }
     for (member, says) in [("held", "held up"), ("stopped", "the trigger says no more")] {
         let told = &found[member];
         if told.is_object() {
@@ -24,6 +29,13 @@ pub(super) async fn next(client: &Client, key: &str, limit: usize) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Says that events wait for an operator, and how to look at them.
+pub(super) fn waiting(set_aside: u64, key: &str) -> String {
+    format!(
+        "{set_aside} set aside: its trigger could not take them, and set no timer after them; `weft workflow set-aside {key}` shows why"
+    )
 }
 
 pub(super) async fn set_aside(client: &Client, key: &str, after: Option<String>, limit: usize) -> Result<(), Failure> {

@@ -294,6 +294,7 @@ async fn list(client: &Client, after: Option<String>, limit: usize) -> Result<()
         let [key, status, active, latest, updated, title] =
             ["key", "status", "active_revision", "latest_revision", "updated_at", "title"].map(|name| print::text(head, name));
         let status = if head["not_listening"].is_string() { format!("{status}, not listening") } else { status };
+        let status = if head["set_aside"].is_u64() { format!("{status}, {} set aside", head["set_aside"]) } else { status };
         [key, status, active, latest, updated, title]
     });
     print::table(
@@ -398,6 +399,9 @@ fn shown(client: &Client, head: &Value) -> Result<(), Failure> {
     }
     if !head["not_listening"].is_null() {
         println!("{:<16} {}", "not listening", print::text(head, "not_listening"));
+    }
+    if let Some(set_aside) = head["set_aside"].as_u64() {
+        println!("{:<16} {}", "events", fires::waiting(set_aside, &print::text(head, "key")));
     }
     let ends = |of: &Value| format!("{} of {} failed", of["failed"], of["ended"]);
     let canary = &head["canary"];

@@ -12,9 +12,10 @@ use crate::store::SetAside;
 use crate::trigger::{Fire, NextFires};
 use crate::workflow::Key;
 
-/// `GET /workflows/{key}/fires?limit` → `{items: [{timer, at, is_set, runs}], held?, stopped?}`: when the workflow's timers fire next, and how many
+/// `GET /workflows/{key}/fires?limit` → `{items: [{timer, at, is_set, runs}], set_aside?, held?, stopped?}`: when the workflow's timers fire next, and how many
 /// runs that starts. What is not set yet (`is_set`) is what its trigger would set, and nothing is kept of the question. `held`: why the first one is
-/// not delivered although it is due, `{code, message, attempts, until}`; `stopped`: why the trigger said no more, `{code, message}`.
+/// not delivered although it is due, `{code, message, attempts, until}`; `stopped`: why the trigger said no more, `{code, message}`;
+/// `set_aside`: how many events its trigger could not take, if there are any. What it would have set after them is not set.
 pub(super) async fn next(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["limit"])?;
     let limit = match call.query.get::<usize>("limit")? {
@@ -22,9 +23,12 @@ pub(super) async fn next(call: Call) -> Result<Reply, Problem> {
         Some(limit @ 1..=NEXT_FIRES_MAX) => limit,
         Some(limit) => return Err(Problem::bad_request(format!("?limit={limit}: it is 1 to {NEXT_FIRES_MAX}"))),
     };
-    let NextFires { fires, held, stopped } = call.admin.next_fires(&call.param::<Key>("key")?, limit).await?;
+    let (NextFires { fires, held, stopped }, set_aside) = call.admin.next_fires(&call.param::<Key>("key")?, limit).await?;
     let shown = |fire: &Fire| json!({ "timer": fire.timer, "at": rfc3339(fire.at_ms), "is_set": fire.is_set, "runs": fire.runs });
     let mut body = json!({ "items": fires.iter().map(shown).collect::<Vec<Value>>() });
+    if set_aside > 0 {
+        body["set_aside"] = set_aside.into();
+    }
     if let Some(held) = held {
         let until = rfc3339(held.until_ms);
         body["held"] = json!({ "code": held.code, "message": held.message, "attempts": held.attempts, "until": until });

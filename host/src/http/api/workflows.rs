@@ -15,7 +15,8 @@ use crate::store::{Canary, Revision};
 use crate::trigger::Received;
 use crate::workflow::{Definition, Key, query_paths, sample_paths};
 
-/// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key. `not_listening`: why nobody listens for it, although it is active.
+/// `GET /workflows?limit&after` → `{items: [workflow], next}`, by key. `not_listening`: why nobody listens for it, although it is active;
+/// `set_aside`: how many events its trigger could not take, if there are any.
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["limit", "after"])?;
     let (found, next) = call.admin.workflows(call.query.get("after")?, call.limit()?).await?;
@@ -321,7 +322,7 @@ fn with_etag(mut reply: Reply, etag: &crate::digest::Digest) -> Reply {
     reply
 }
 
-fn listed(Overview { head, not_listening, .. }: &Overview) -> Value {
+fn listed(Overview { head, not_listening, set_aside, .. }: &Overview) -> Value {
     let mut body = json!({
         "key": head.key,
         "title": head.title,
@@ -333,6 +334,9 @@ fn listed(Overview { head, not_listening, .. }: &Overview) -> Value {
     });
     if let Some(why) = not_listening {
         body["not_listening"] = why.as_str().into();
+    }
+    if *set_aside > 0 {
+        body["set_aside"] = (*set_aside).into();
     }
     body
 }
