@@ -69,7 +69,7 @@ fn what_was_refused_is_there_with_its_reason() {
     }
     assert!(all.contains("[secret github]") && all.contains("[hidden]"), "{all}");
     // Also when it is no secret any more.
-    assert_eq!(host.api("DELETE", "/secrets/github", b"").status, 204);
+    assert_eq!(host.api("DELETE", "/secrets/github?force=true", b"").status, 204);
     assert!(!json!(requests(&host, "seen")).to_string().contains("to everybody"));
 
     let shown = host.cli(&["workflow", "requests", "seen"]);

@@ -70,7 +70,15 @@ fn a_secret_can_be_changed_and_removed_while_it_is_used() {
     let set = host.cli_with(&["secret", "set", "one"], b"second\n");
     assert_eq!(String::from_utf8_lossy(&set.stdout), "one: version 2\n");
     assert_eq!((ask("first"), ask("second")), (401, 200));
-    assert_eq!(host.api("DELETE", "/secrets/one", b"").status, 204);
+    // What an active revision names is taken away from it only by somebody who says so.
+    host.api("DELETE", "/secrets/one", b"").expect_problem(409, "secret-in-use");
+    let refused = host.cli(&["secret", "remove", "one"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("w-00001 at /trigger/config/basic/password") && said.contains("--force"), "{said}");
+    assert_eq!(ask("second"), 200);
+    host.set_secret("other", "nobody's");
+    assert!(host.cli(&["secret", "remove", "other"]).status.success());
+    assert!(host.cli(&["secret", "remove", "one", "--force"]).status.success());
     assert_eq!(ask("second"), 500, "the trigger cannot check what is not there");
 }
 
@@ -119,7 +127,8 @@ fn a_lost_master_key_is_not_replaced() {
     drop(host);
 
     // It is lost for good.
-    let host = Host::try_start_with(imported, &["--remove-lost-secrets"], &[]).unwrap_or_else(|refused| panic!("{}", refused.log));
+    let host =
+        Host::try_start_with(imported, &["--remove-lost-secrets"], &[]).unwrap_or_else(|refused| panic!("{}", refused.log));
     assert_eq!((host.get("/secrets")["items"].clone(), host.get("/connections")["items"].clone()), (json!([]), json!([])));
     let log = host.get("/audit")["items"].to_string();
     assert!(log.contains("secret-removed") && log.contains("connection-removed"), "{log}");

@@ -139,7 +139,7 @@ fn a_secret_is_changed_while_deliveries_come() {
     let of_new = all[3].iter().find(|(name, _)| name == "webhook-signature").unwrap().1.clone();
     let both = all[2].iter_mut().find(|(name, _)| name == "webhook-signature").unwrap();
     both.1 = format!("v1a,ignored {} {of_new}", both.1);
-    assert_eq!(host.api("DELETE", "/secrets/old", b"").status, 204);
+    assert_eq!(host.api("DELETE", "/secrets/old?force=true", b"").status, 204);
     assert_eq!(send(&host, "turn", &all[2], &body).status, 200, "{}", host.log());
     let only_old = signed(&json!([sign("d", old)])).remove(0);
     send(&host, "turn", &only_old, &body).expect_problem(401, "invalid-signature");

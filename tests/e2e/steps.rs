@@ -174,10 +174,17 @@ fn variables_of_the_host_are_seen_by_runs_and_audited() {
     let host = Host::start_in(data, &[]);
     assert_eq!(output(&host.run_once("w", &json!(null)))["region"], "us-2");
     host.api("PUT", "/env/9x", br#"{"value": ""}"#).expect_problem(400, "invalid-request");
-    assert_eq!(host.api("DELETE", "/env/REGION", b"").status, 204);
+    // With a default it may go; without one somebody has to insist.
+    assert!(host.cli(&["env", "set", "NONE", "x"]).status.success());
+    assert!(host.cli(&["env", "remove", "NONE"]).status.success());
+    host.api("DELETE", "/env/REGION", b"").expect_problem(409, "variable-in-use");
+    let refused = host.cli(&["env", "remove", "REGION"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("w-00001 at /steps/0/config/fields/region") && said.contains("--force"), "{said}");
+    assert!(host.cli(&["env", "remove", "REGION", "--force"]).status.success());
     host.api("DELETE", "/env/REGION", b"").expect_problem(404, "not-found");
     assert_eq!(output(&host.run_once("w", &json!(null)))["region"], json!(null));
     let audit = host.get("/audit");
     let what: Vec<&str> = audit["items"].as_array().unwrap().iter().filter_map(|entry| entry["what"].as_str()).collect();
-    assert_eq!(what.iter().filter(|what| what.starts_with("environment-")).count(), 3, "{what:?}");
+    assert_eq!(what.iter().filter(|what| what.starts_with("environment-")).count(), 5, "{what:?}");
 }

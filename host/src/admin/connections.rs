@@ -6,9 +6,9 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::uses::refuse_used;
 use super::{Admin, Error};
 use crate::capability::{ConnectionError, Connections, Credentials, Settings};
-use crate::limits::USES_NAMED_MAX;
 use crate::plugin::{Grants, Kind, Plugin, Registry, Sender};
 use crate::run::Request;
 use crate::store::{Revision, SealedConnection};
@@ -63,10 +63,8 @@ impl Admin {
     pub async fn remove_connection(&self, name: &str, force: bool) -> Result<(), Error> {
         // What begins to use it comes after this, and what is there is seen.
         let _changing = self.changing.lock().await;
-        let uses = if force { Vec::new() } else { self.uses_of_connection(name).await? };
-        if !uses.is_empty() {
-            let named = uses.iter().take(USES_NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
-            return Err(ConnectionError::InUse(name.to_owned(), named).into());
+        if !force {
+            refuse_used("connection", name, &self.uses_of_connection(name).await?)?;
         }
         let was_there = self.connections.remove(name, self.who, self.clock().now_ms()).await?;
         if was_there { Ok(()) } else { self.connection(name).await.map(drop) }
@@ -101,19 +99,7 @@ impl Admin {
     /// The places in revisions that are active or on trial that name a connection: `crm-sync-00003 at /steps/0/config/connection`.
     pub async fn uses_of_connection(&self, name: &str) -> Result<Vec<String>, Error> {
         let (name, registry) = (name.to_owned(), self.registry.clone());
-        self.read(move |store| {
-            let mut uses = Vec::new();
-            for head in store.workflows(None, usize::MAX)? {
-                let on_trial = head.canary.as_ref().map(|canary| canary.revision);
-                for number in head.active_revision.into_iter().chain(on_trial) {
-                    let Some(revision) = store.revision(&head.key, number)? else { continue };
-                    let places = places_of(&revision, &name, &registry);
-                    uses.extend(places.into_iter().map(|place| format!("{}-{number:05} at {place}", head.key)));
-                }
-            }
-            Ok(uses)
-        })
-        .await
+        self.uses(move |revision| places_of(revision, &name, &registry)).await
     }
 
     /// What is wrong with the connections that a config names.

@@ -6,7 +6,7 @@ use super::{Admin, Error};
 use crate::capability::is_name;
 use crate::limits::{ENVIRONMENT_BYTES_MAX, ENVIRONMENT_MAX};
 use crate::store::{Store, What};
-use crate::workflow::Json;
+use crate::workflow::{Json, Root, Variable};
 
 impl Admin {
     /// Every variable, by name.
@@ -35,12 +35,19 @@ impl Admin {
         self.use_environment().await
     }
 
-    /// Removes a variable.
-    pub async fn remove_environment(&self, name: &str) -> Result<(), Error> {
+    /// Removes a variable; one that an active revision names without a default only if that is insisted on.
+    pub async fn remove_environment(&self, name: &str, force: bool) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
+        let missing = || Error::not_found("variable", name, "; `weft env list` shows what there is");
+        if self.environment().await?.iter().all(|(known, _)| known != name) {
+            return Err(missing());
+        }
+        let wanted = Root::Env(name.into());
+        let is_use = move |variable: &Variable| variable.root == wanted && variable.default().is_none();
+        self.check_unused("variable", name, force, is_use).await?;
         let entry = self.entry(What::EnvironmentRemoved, name, json!({}));
         if !self.store.remove_environment(name, &entry).await? {
-            return Err(Error::not_found("variable", name, "; `weft env list` shows what there is"));
+            return Err(missing());
         }
         self.use_environment().await
     }

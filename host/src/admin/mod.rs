@@ -21,6 +21,7 @@ mod secrets;
 mod steps;
 mod totals;
 mod upgrade;
+mod uses;
 mod vendors;
 mod workflows;
 
@@ -166,6 +167,16 @@ pub enum Error {
     /// A run that goes on cannot be deleted.
     #[error("run {0} goes on; cancel it first (`weft run cancel`)")]
     GoesOn(crate::run::RunId),
+    /// Revisions that are active or on trial need it.
+    #[error("the {what} `{name}` is named by {uses}; remove it all the same with `--force`")]
+    InUse {
+        /// `connection`, `secret`, `variable`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+        /// Some of the places.
+        uses: String,
+    },
     /// A setting has no possible value.
     #[error("{0}")]
     Setting(String),

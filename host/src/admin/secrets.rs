@@ -4,7 +4,7 @@ use super::{Admin, Error};
 use crate::capability::{Vault, forms};
 use crate::plugin::{HostPattern, SecretSource as _, masked};
 use crate::trigger::{Hidden, Received};
-use crate::workflow::Key;
+use crate::workflow::{Key, Root};
 
 impl Admin {
     /// Sets a secret. Returns its version.
@@ -22,8 +22,15 @@ impl Admin {
         if is_there { Ok(()) } else { Err(missing(name)) }
     }
 
-    /// Removes a secret.
-    pub async fn remove_secret(&self, name: &str) -> Result<(), Error> {
+    /// Removes a secret; one that an active revision names only if that is insisted on.
+    pub async fn remove_secret(&self, name: &str, force: bool) -> Result<(), Error> {
+        // What begins to use it comes after this, and what is there is seen.
+        let _changing = self.changing.lock().await;
+        if !self.vault.contains(name)? {
+            return Err(missing(name));
+        }
+        let wanted = Root::Secret(name.into());
+        self.check_unused("secret", name, force, move |variable| variable.root == wanted).await?;
         let old = self.forms_of_secret(name);
         let was_there = self.vault.remove(name, self.who, self.clock().now_ms()).await?;
         self.triggers.requests().mask(&old);

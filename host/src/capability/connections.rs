@@ -105,9 +105,6 @@ pub enum ConnectionError {
     /// Something of it is wrong.
     #[error("{0}")]
     Invalid(String),
-    /// Active revisions name it.
-    #[error("the connection `{0}` is named by {1}; remove it all the same with `--force`")]
-    InUse(String, String),
     /// See there.
     #[error(transparent)]
     Vault(#[from] VaultError),

@@ -18,10 +18,13 @@ pub(super) enum Env {
     },
     /// List the variables.
     List,
-    /// Remove a variable.
+    /// Remove a variable. Refused while an active revision names it without a default.
     Remove {
         /// Its name.
         name: String,
+        /// Remove it all the same: what uses it fails.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -45,8 +48,9 @@ pub(super) async fn run(verb: Env, client: &Client) -> Result<(), Failure> {
                 print::table(["variable", "value"], rows.collect(), "no variables");
             }
         }
-        Env::Remove { name } => {
-            client.send(Method::DELETE, &format!("/env/{}", segment(&name)), bytes::Bytes::new()).await?;
+        Env::Remove { name, force } => {
+            let path = format!("/env/{}{}", segment(&name), if force { "?force=true" } else { "" });
+            client.send(Method::DELETE, &path, bytes::Bytes::new()).await?;
             if !client.json {
                 println!("{name}: removed");
             }

@@ -25,10 +25,13 @@ pub(super) enum Secret {
     },
     /// List the names of secrets, and where each may be sent.
     List,
-    /// Remove a secret.
+    /// Remove a secret. Refused while an active revision names it.
     Remove {
         /// Its name.
         name: String,
+        /// Remove it all the same: what uses it fails.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -64,8 +67,9 @@ pub(super) async fn run(verb: Secret, client: &Client) -> Result<(), Failure> {
                 print::table(["secret", "version", "set", "may be sent to"], rows.collect(), "no secrets");
             }
         }
-        Secret::Remove { name } => {
-            client.send(Method::DELETE, &format!("/secrets/{}", segment(&name)), bytes::Bytes::new()).await?;
+        Secret::Remove { name, force } => {
+            let path = format!("/secrets/{}{}", segment(&name), if force { "?force=true" } else { "" });
+            client.send(Method::DELETE, &path, bytes::Bytes::new()).await?;
             if !client.json {
                 println!("{name}: removed");
             }

@@ -137,6 +137,14 @@ impl From<admin::Error> for Problem {
             Error::Rerun(error) => error.into(),
             Error::NotStarted(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "not-started", error.to_string()),
             Error::GoesOn(_) => Self::new(StatusCode::CONFLICT, "run-goes-on", error.to_string()),
+            Error::InUse { what, .. } => {
+                let code = match what {
+                    "secret" => "secret-in-use",
+                    "variable" => "variable-in-use",
+                    _ => "connection-in-use",
+                };
+                Self::new(StatusCode::CONFLICT, code, error.to_string())
+            }
             Error::Setting(_) => Self::bad_request(error.to_string()),
         }
     }
@@ -214,7 +222,6 @@ impl From<ConnectionError> for Problem {
     fn from(error: ConnectionError) -> Self {
         match error {
             ConnectionError::Name(_) | ConnectionError::Invalid(_) => Self::bad_request(error.to_string()),
-            ConnectionError::InUse(..) => Self::new(StatusCode::CONFLICT, "connection-in-use", error.to_string()),
             ConnectionError::Vault(error) => error.into(),
         }
     }

@@ -29,10 +29,10 @@ pub(super) async fn set(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &json!({ "name": name, "value": value })))
 }
 
-/// `DELETE /env/{name}` → 204.
+/// `DELETE /env/{name}?force=` → 204. Refused while an active revision names it without a default, unless `force` is `true`.
 pub(super) async fn remove(call: Call) -> Result<Reply, Problem> {
-    call.query.only(&[])?;
+    call.query.only(&["force"])?;
     let name: String = call.param("name")?;
-    call.admin.remove_environment(&name).await?;
+    call.admin.remove_environment(&name, call.query.get("force")?.unwrap_or(false)).await?;
     Ok(empty_reply(StatusCode::NO_CONTENT))
 }

@@ -46,10 +46,10 @@ pub(super) async fn allow(call: Call) -> Result<Reply, Problem> {
     Ok(json_reply(StatusCode::OK, &json!({ "name": name, "hosts": hosts })))
 }
 
-/// `DELETE /secrets/{name}` → 204.
+/// `DELETE /secrets/{name}?force=` → 204. Refused while an active revision names it, unless `force` is `true`.
 pub(super) async fn remove(call: Call) -> Result<Reply, Problem> {
-    call.query.only(&[])?;
+    call.query.only(&["force"])?;
     let name: String = call.param("name")?;
-    call.admin.remove_secret(&name).await?;
+    call.admin.remove_secret(&name, call.query.get("force")?.unwrap_or(false)).await?;
     Ok(empty_reply(StatusCode::NO_CONTENT))
 }
