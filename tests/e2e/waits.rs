@@ -69,11 +69,13 @@ fn messages_to_a_run_come_in_order_also_early_ones() {
     send(json!(1));
     send(json!({"second": true}));
     host.step_is(&id, "hear", "waiting");
+    let said = host.cli(&["run", "signal", &id, "stop", "3"]);
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "kept: no step of the run waits for `stop` now\n");
     let said = host.cli(&["run", "signal", &id, "go", "3"]);
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(String::from_utf8_lossy(&said.stdout), "the run gets the message\n", "{}", String::from_utf8_lossy(&said.stderr));
     let run = host.ended(&id);
     assert_eq!(run["steps"][1]["output"], json!([1, {"second": true}, 3]));
-    assert_eq!(run["arrivals"].as_array().unwrap().len(), 3);
+    assert_eq!(run["arrivals"].as_array().unwrap().len(), 4);
     let late = host.api("POST", &format!("/runs/{id}/signals"), br#"{"name": "go"}"#);
     late.expect_problem(409, "run-ended");
     host.api("POST", "/runs/0193a5c2-7b1e-7c3a-9f00-2a51c4d0b7e1/signals", br#"{"name": "go"}"#).expect_problem(404, "not-found");
@@ -95,6 +97,12 @@ fn messages_by_key_reach_whoever_waits_and_wait_for_whoever_will() {
     for id in &both {
         assert_eq!(host.ended(id)["steps"][0]["output"], json!([70]));
     }
+    assert!(host.run(&other)["ended_at"].is_null());
+    // One to a run does not reach a step that waits with a key.
+    let heard = host.api("POST", &format!("/runs/{other}/signals"), br#"{"name": "paid"}"#);
+    assert_eq!((heard.status, heard.json()), (202, json!({"waits": false, "workflow": "orders", "with_key": "8"})));
+    let told = String::from_utf8(host.cli(&["run", "signal", &other, "paid"]).stdout).unwrap();
+    assert!(told.starts_with("kept: ") && told.contains("weft workflow signal orders paid 8"), "{told}");
     assert!(host.run(&other)["ended_at"].is_null());
     // Nobody waits: it is kept, over a restart too, for the first that will.
     assert_eq!(send("9", 90), 0);

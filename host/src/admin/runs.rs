@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::publish::{Choice, Pins};
 use super::{Admin, Error};
-use crate::executor::{ActOn, Begun, Called, Program, ProgramError, Start, rfc3339};
+use crate::executor::{ActOn, Begun, Called, Heard, Program, ProgramError, Start, rfc3339};
 use crate::plugin::Plugin;
 use crate::run::{Decision, FileFacts, FileId, RunId, Shown, Staged, Teller, View};
 use crate::store::{Place, Revision, RunFilter, RunHead, RunStore as _, SignalName};
@@ -188,8 +188,8 @@ impl Admin {
         Ok(self.executor().rerun(id, from, program).await?)
     }
 
-    /// Sends a message to a run by name.
-    pub async fn signal_run(&self, id: RunId, name: &str, payload: Json) -> Result<(), Error> {
+    /// Sends a message to a run by name, and says whether a step waits for it.
+    pub async fn signal_run(&self, id: RunId, name: &str, payload: Json) -> Result<Option<Heard>, Error> {
         Ok(self.executor().signal_run(id, name, payload).await?)
     }
 

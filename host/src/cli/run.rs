@@ -170,7 +170,7 @@ pub(super) async fn run(verb: Run, client: &Client) -> Result<(), Failure> {
         }
         Run::Signal { id, name, payload } => {
             let given = json!({ "name": name, "payload": read_json(&payload)? });
-            told(client, client.post(&path(&id, "/signals"), &given).await?, "gets the message")
+            heard(client, &name, client.post(&path(&id, "/signals"), &given).await?)
         }
         Run::Act { id, step, task, action, user, values } => {
             let given = json!({ "step": step, "task": task, "user": user, "action": action, "values": read_json(&values)? });
@@ -214,6 +214,19 @@ fn told(client: &Client, answer: Value, what: &str) -> Result<(), Failure> {
         print::json(&answer);
     } else {
         println!("the run {what}");
+    }
+    Ok(())
+}
+
+/// What comes of a message.
+fn heard(client: &Client, name: &str, answer: Value) -> Result<(), Failure> {
+    if client.json || answer["waits"] != false {
+        return told(client, answer, "gets the message");
+    }
+    println!("kept: no step of the run waits for `{name}` now");
+    if answer["with_key"].is_string() {
+        let [workflow, key] = ["workflow", "with_key"].map(|member| print::text(&answer, member));
+        println!("one waits for it with the key `{key}`: `weft workflow signal {workflow} {name} {key}` reaches that");
     }
     Ok(())
 }

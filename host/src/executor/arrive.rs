@@ -6,7 +6,7 @@ use super::{Error, Executor};
 use crate::limits::{ARRIVALS_KEPT_MAX, SIGNAL_KEPT_MS};
 use crate::run::{Arrival, Decision, Phase, Reason, RunId, State, Task, WaitKind};
 use crate::store::{ArrivalId, Change, CommitError, KeptSignal, Loaded, Place, RunHead, SignalName};
-use crate::workflow::{Json, Problem, Schema};
+use crate::workflow::{Json, Key, Problem, Schema};
 
 /// Why something could not be brought for a run.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,20 @@ impl From<crate::store::Error> for ArriveError {
     }
 }
 
+/// What comes of a message to one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A step waits for it now.
+    Now,
+    /// No step does, so that it is kept.
+    Kept {
+        /// The run's workflow.
+        workflow: Key,
+        /// With this key a step waits for a message of that name: one to the workflow, not to the run.
+        with_key: Option<Box<str>>,
+    },
+}
+
 /// What a person does with a task.
 pub struct ActOn {
     /// The path of the step that waits.
@@ -70,14 +84,33 @@ impl Executor {
         self.bring(run, Arrival::Cancel { reason: Reason::ManualCancel, by }).await
     }
 
-    /// Sends a message to one run by name. It is kept until a step waits for it, or the run ends.
-    pub async fn signal_run(&self, run: RunId, name: &str, payload: Json) -> Result<(), ArriveError> {
+    /// Sends a message to one run by name. It is kept until a step waits for it, or the run ends. None: it is not known
+    /// whether one does, as of a run that is not stored yet.
+    pub async fn signal_run(&self, run: RunId, name: &str, payload: Json) -> Result<Option<Heard>, ArriveError> {
         let head = self.open(run)?;
+        // A message is kept all the same where that cannot be said.
+        let heard = head.as_ref().and_then(|head| self.who_hears(head, name).ok());
         let waiting = self.store.arrivals(run)?.len() as u64;
         if head.is_some_and(|head| head.kept_signals + waiting >= ARRIVALS_KEPT_MAX as u64) {
             return Err(ArriveError::TooMany(run));
         }
-        self.bring(run, Arrival::Signal { name: name.into(), key: None, payload }).await
+        self.bring(run, Arrival::Signal { name: name.into(), key: None, payload }).await?;
+        Ok(heard)
+    }
+
+    fn who_hears(&self, head: &RunHead, name: &str) -> Result<Heard, ArriveError> {
+        let state = self.state_of(head.id)?;
+        let waits = state.activations().flat_map(|(_, activation)| &activation.waits);
+        let keys: Vec<Option<&Box<str>>> = waits
+            .filter_map(|open| match &open.wait.kind {
+                WaitKind::Signal { name: wanted, key } if **wanted == *name => Some(key.as_ref()),
+                _ => None,
+            })
+            .collect();
+        match keys.contains(&None) {
+            true => Ok(Heard::Now),
+            false => Ok(Heard::Kept { workflow: head.workflow.clone(), with_key: keys.into_iter().flatten().next().cloned() }),
+        }
     }
 
     /// Sends a message by name and key to every run of a workflow that waits for both; if none does, it is kept for the first

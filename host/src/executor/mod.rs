@@ -31,7 +31,7 @@ mod tally;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-pub use arrive::{ActOn, ArriveError};
+pub use arrive::{ActOn, ArriveError, Heard};
 pub use child::{Called, Callee};
 pub use clock::{Clock, SystemClock, rfc3339};
 pub(crate) use commit::staged_changes;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Call, page};
 use crate::admin::{Error, StartRun, Which};
-use crate::executor::{ActOn, Progress, rfc3339};
+use crate::executor::{ActOn, Heard, Progress, rfc3339};
 use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
 use crate::limits::{SIGNAL_NAME_BYTES_MAX, STEPS_SHOWN_BYTES_MAX, STEPS_SHOWN_MAX, WAIT_MS_MAX};
@@ -202,7 +202,9 @@ pub(super) async fn rerun(call: Call) -> Result<Reply, Problem> {
     begun(&call, id).await
 }
 
-/// `POST /runs/{id}/signals` with `{name, payload?}` → 202. The message is kept until a step of the run waits for it.
+/// `POST /runs/{id}/signals` with `{name, payload?}` → `{waits, workflow?, with_key?}`, 202. The message is kept until a step of the run waits for
+/// it. `waits`: whether one does now, `null` where that is not known; `with_key`: with this key one waits for a message of that name to the
+/// `workflow`.
 pub(super) async fn signal(call: Call) -> Result<Reply, Problem> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -214,8 +216,14 @@ pub(super) async fn signal(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let given: Given = call.json()?;
     check_name(&given.name)?;
-    call.admin.signal_run(call.param("id")?, &given.name, given.payload.into()).await?;
-    Ok(empty_reply(StatusCode::ACCEPTED))
+    let heard = call.admin.signal_run(call.param("id")?, &given.name, given.payload.into()).await?;
+    let body = match heard {
+        None => json!({ "waits": null }),
+        Some(Heard::Now) => json!({ "waits": true }),
+        Some(Heard::Kept { with_key: None, .. }) => json!({ "waits": false }),
+        Some(Heard::Kept { workflow, with_key }) => json!({ "waits": false, "workflow": workflow, "with_key": with_key }),
+    };
+    Ok(json_reply(StatusCode::ACCEPTED, &body))
 }
 
 /// `POST /workflows/{key}/signals` with `{name, key, payload?}` → `{runs}`, 202: how many runs of the workflow waited for the message.
