@@ -186,9 +186,11 @@ fn golden_cases_are_carried_out() {
     assert!(alone.status.success());
     // A file may hold several.
     let several = cases.join("several.yaml");
-    let case = |name: &str, done: &str| json!({"name": name, "node": "greet", "config": {"name": "Ada"}, "expect": {"done": done}});
+    let case =
+        |name: &str, done: &str| json!({"name": name, "node": "greet", "config": {"name": "Ada"}, "expect": {"done": done}});
     std::fs::write(&several, json!([case("right", "Hello, Ada!"), case("wrong", "Bye!")]).to_string()).unwrap();
-    let one = |named: &str| offline(&["plugin", "test", file.to_str().unwrap(), "--case", &format!("{}{named}", several.display())]);
+    let one =
+        |named: &str| offline(&["plugin", "test", file.to_str().unwrap(), "--case", &format!("{}{named}", several.display())]);
     assert_eq!(["#right", "#wrong"].map(|name| one(name).status.code()), [Some(0), Some(1)], "{}", text(&one("#right").stderr));
     assert!(text(&one("").stderr).contains("name one: ") && text(&one("#none").stderr).contains("no case is named `none`"));
     std::fs::remove_file(&several).unwrap();
