@@ -1,10 +1,10 @@
 //! A revision on trial: it has a share of a workflow's starts, is compared with the active one, and taken back by rule.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use super::{Admin, Error};
 use crate::executor::Program;
@@ -85,34 +85,21 @@ impl Admin {
 
     /// Applies the rules of revisions on trial, for ever.
     pub async fn watch_canaries(self: Arc<Self>) {
-        // Those that are being made active: calls may have to be made again for that, and nobody else's trial waits meanwhile.
-        let mut promoted: JoinSet<Key> = JoinSet::new();
-        let mut busy: BTreeSet<Key> = BTreeSet::new();
+        // Calls may have to be made again before one becomes active, and nobody else's trial waits meanwhile.
+        let mut promoting: BTreeMap<Key, JoinHandle<()>> = BTreeMap::new();
         loop {
-            tokio::select! {
-                () = self.executor().tallies().changed() => {}
-                Some(done) = promoted.join_next() => {
-                    match done {
-                        Ok(key) => {
-                            busy.remove(&key);
-                        }
-                        // Whose it was is not said.
-                        Err(_) if promoted.is_empty() => busy.clear(),
-                        Err(_) => {}
-                    }
-                    continue;
-                }
-            }
+            self.executor().tallies().changed().await;
+            promoting.retain(|_, task| !task.is_finished());
             for (key, _) in self.executor().tallies().all() {
                 match self.judge(&key).await {
-                    Ok(Some(number)) if busy.insert(key.clone()) => {
-                        let admin = self.clone();
-                        promoted.spawn(async move {
-                            if let Err(error) = admin.promote(&key, number).await {
-                                tracing::error!(workflow = %key, %error, "a revision on trial could not be made the active one");
+                    Ok(Some(number)) if !promoting.contains_key(&key) => {
+                        let (admin, of) = (self.clone(), key.clone());
+                        let promotion = async move {
+                            if let Err(error) = admin.promote(&of, number).await {
+                                tracing::error!(workflow = %of, %error, "a revision on trial could not be made the active one");
                             }
-                            key
-                        });
+                        };
+                        promoting.insert(key, tokio::spawn(promotion));
                     }
                     Ok(_) => {}
                     Err(error) => tracing::error!(workflow = %key, %error, "a revision on trial could not be judged"),

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{Admin, Error};
+use crate::limits::SET_ASIDE_MAX;
 use crate::store::{RunStore as _, SetAside, What};
 use crate::trigger::NextFires;
 use crate::workflow::Key;
@@ -10,7 +11,9 @@ use crate::workflow::Key;
 impl Admin {
     /// When a workflow's timers fire next, `limit` at most; and how many events of it were set aside.
     pub async fn next_fires(&self, key: &Key, limit: usize) -> Result<(NextFires, usize), Error> {
-        let set_aside = self.workflow(key).await?.set_aside;
+        self.head(key).await?;
+        let of = key.clone();
+        let set_aside = self.read(move |store| store.set_aside_count(&of, SET_ASIDE_MAX)).await?;
         Ok((self.triggers.next_fires(key, limit).await?, set_aside))
     }
 

@@ -248,7 +248,8 @@ impl Admin {
         Ok(tokio::task::spawn_blocking(move || read(&store)).await.unwrap_or(Err(store::Error::Closed))?)
     }
 
-    async fn head(&self, key: &Key) -> Result<store::WorkflowHead, Error> {
+    /// A workflow as it is stored.
+    pub async fn head(&self, key: &Key) -> Result<store::WorkflowHead, Error> {
         let wanted = key.clone();
         let head = self.read(move |store| store.workflow(&wanted)).await?;
         head.ok_or_else(|| Error::not_found("workflow", key, "; `weft workflow list` shows what there is"))

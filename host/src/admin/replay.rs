@@ -141,8 +141,8 @@ impl Admin {
         Err(store::Error::Conflict.into())
     }
 
-    /// Which versions would take over from which if pins replaced those of a workflow's active revision (while it is paused, of the last one
-    /// that was), as far as that is to be tried: since it is required, but then not for a version that the workflow had before (the way back
+    /// Which versions would take over from which if pins replaced those of a workflow's active revision, of each plugin
+    /// those that it had last, as far as that is to be tried: since it is required, but then not for a version that the workflow had before (the way back
     /// is open); or since it is asked for.
     pub(super) async fn takeovers(
         &self,
@@ -151,15 +151,22 @@ impl Admin {
         asked: Option<u32>,
     ) -> Result<BTreeSet<Takeover>, Error> {
         let required = |pin: &Pin| asked.max(self.registry.get(&pin.digest).and_then(|plugin| plugin.required_replay()));
-        let Some(base) = head.active_revision.or(head.active_before.first().copied()) else { return Ok(BTreeSet::new()) };
-        let Some(base) = self.stored_revision(&head.key, base).await? else { return Ok(BTreeSet::new()) };
-        let mut takeovers = between(&base.pins().collect::<Vec<_>>(), new, required);
-        if asked.is_none() && !takeovers.is_empty() {
-            for number in &head.active_before {
-                if let Some(before) = self.stored_revision(&head.key, *number).await? {
-                    takeovers.retain(|takeover| before.pins().all(|pin| pin.digest != takeover.new.1));
-                }
-            }
+        let (key, numbers) = (head.key.clone(), head.active_revision.into_iter().chain(head.active_before.iter().copied()));
+        let numbers: Vec<u32> = numbers.collect();
+        let had = self.read(move |store| {
+            let revisions = numbers.iter().filter_map(|number| store.revision(&key, *number).transpose());
+            revisions.collect::<Result<Vec<_>, _>>()
+        });
+        let had = had.await?;
+        // A plugin's pins are those of the last revision that had it: one without it between two others is no way round.
+        let mut old: Vec<&Pin> = Vec::new();
+        for revision in &had {
+            let of_others: Vec<&Pin> = revision.pins().filter(|pin| old.iter().all(|known| known.plugin != pin.plugin)).collect();
+            old.extend(of_others);
+        }
+        let mut takeovers = between(&old, new, required);
+        if asked.is_none() {
+            takeovers.retain(|takeover| had.iter().flat_map(store::Revision::pins).all(|pin| pin.digest != takeover.new.1));
         }
         Ok(takeovers)
     }
@@ -202,7 +209,7 @@ impl Admin {
         } else if is_cut && calls < *last {
             unlike(format!("only {calls} calls of {old} could be made again in time"))
         } else if same == 0 {
-            unlike(format!("there are no calls of {old} to be made again"))
+            unlike(format!("there are no calls of {old} to be made again; only those of node types are kept"))
         } else {
             Ok(None)
         }

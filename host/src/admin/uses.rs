@@ -1,10 +1,9 @@
 //! What revisions that are active or on trial use of a host's settings: nobody takes it away unawares.
 
-use super::publish::each_variable;
 use super::{Admin, Error};
 use crate::limits::USES_NAMED_MAX;
 use crate::store::Revision;
-use crate::workflow::Variable;
+use crate::workflow::{Template, Variable};
 
 impl Admin {
     /// The places in revisions that are active or on trial: `crm-sync-00003 at /steps/0/config/connection`.
@@ -50,12 +49,13 @@ pub(super) fn refuse_used(what: &'static str, name: &str, uses: &[String]) -> Re
 /// The places of a revision where such a variable stands.
 fn places_of(revision: &Revision, is_use: &impl Fn(&Variable) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    // As it is checked when it is published, with a use in the place of what is wrong.
     let mut look = |config: &serde_json::Value, at: &str| {
-        each_variable(config, &format!("{at}/config"), &mut found, |_, variable| is_use(variable).then(String::new));
+        let (template, _) = Template::read(config);
+        let uses = template.variables().into_iter().filter(|(_, variable)| is_use(variable));
+        found.extend(uses.map(|(pointer, _)| format!("{at}/config{pointer}")));
     };
     let definition = &revision.definition;
     look(&definition.trigger.config, "/trigger");
     definition.each_step(|step, at, _| look(&step.config, at));
-    found.into_iter().map(|use_of| use_of.pointer).collect()
+    found
 }

@@ -247,11 +247,13 @@ fn started(client: &Client, run: &Value, whole: bool) -> Result<(), Failure> {
 /// Whether a run that was waited for succeeded, for scripts: one that goes on did not fail.
 fn ended(run: &Value) -> Result<(), Failure> {
     match run["status"].as_str() {
-        Some(status) if !run["ended_at"].is_null() && status != "succeeded" => {
-            Err(Failure::Refused(format!("the run ended: {status}")))
-        }
+        Some(status) if !run["ended_at"].is_null() => verdict(status),
         _ => Ok(()),
     }
+}
+
+fn verdict(status: &str) -> Result<(), Failure> {
+    if status == "succeeded" { Ok(()) } else { Err(Failure::Refused(format!("the run ended: {status}"))) }
 }
 
 async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
@@ -283,8 +285,8 @@ async fn watch(client: &Client, id: &str) -> Result<(), Failure> {
         .await?;
     match status {
         None => Err(Failure::Refused("the host stopped before the run ended; watch it again".into())),
-        Some(Some(status)) if status != "succeeded" => Err(Failure::Refused(format!("the run ended: {status}"))),
-        Some(_) => Ok(()),
+        Some(Some(status)) => verdict(&status),
+        Some(None) => Ok(()),
     }
 }
 

@@ -88,12 +88,12 @@ impl Executor {
     /// whether one does, as of a run that is not stored yet.
     pub async fn signal_run(&self, run: RunId, name: &str, payload: Json) -> Result<Option<Heard>, ArriveError> {
         let head = self.open(run)?;
-        // A message is kept all the same where that cannot be said.
-        let heard = head.as_ref().and_then(|head| self.who_hears(head, name).ok());
         let waiting = self.store.arrivals(run)?.len() as u64;
-        if head.is_some_and(|head| head.kept_signals + waiting >= ARRIVALS_KEPT_MAX as u64) {
+        if head.as_ref().is_some_and(|head| head.kept_signals + waiting >= ARRIVALS_KEPT_MAX as u64) {
             return Err(ArriveError::TooMany(run));
         }
+        // A message is kept all the same where that cannot be said.
+        let heard = head.as_ref().and_then(|head| self.who_hears(head, name).ok());
         self.bring(run, Arrival::Signal { name: name.into(), key: None, payload }).await?;
         Ok(heard)
     }

@@ -276,7 +276,8 @@ impl From<FireError> for Problem {
                     "run {run} is held up: a plugin that it needs broke again and again, and is not called until somebody has looked at \
                      it; the run goes on then"
                 );
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "held-up", detail).with_header(header::RETRY_AFTER, "300")
+                // Not 503: it was accepted, and whoever sends it again starts another one.
+                Self::new(StatusCode::GATEWAY_TIMEOUT, "held-up", detail)
             }
             FireError::Call(_) | FireError::Failed(_) => {
                 tracing::error!(%error, "a trigger failed");

@@ -64,22 +64,30 @@ pub(super) struct Background(Option<Threads>);
 struct Threads {
     idle: Runtime,
     nice: Runtime,
-    /// When a call last waited too long on those that are idle.
-    starved: Mutex<Option<Instant>>,
+    busy: Busy,
+}
+
+/// Whether the machine is busy: when a call last waited too long on threads that are idle.
+#[derive(Clone, Default)]
+struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    fn is_so(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|at| at.elapsed() < BUSY_FOR)
+    }
+
+    fn set(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
 }
 
 impl Threads {
     fn spawn<T: Send + 'static>(&self, calls: BoxFuture<'static, T>) -> JoinHandle<Result<T, BoxFuture<'static, T>>> {
-        let starved = *self.starved.lock().unwrap_or_else(PoisonError::into_inner);
-        if starved.is_some_and(|at| at.elapsed() < BUSY_FOR) {
+        if self.busy.is_so() {
             return self.nice.spawn(async { Ok(calls.await) });
         }
-        self.idle.spawn(Patient { calls: Some(calls), waited: Duration::ZERO, computed: Duration::ZERO })
-    }
-
-    fn spawn_starved<T: Send + 'static>(&self, calls: BoxFuture<'static, T>) -> JoinHandle<Result<T, BoxFuture<'static, T>>> {
-        *self.starved.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        self.spawn(calls)
+        let busy = self.busy.clone();
+        self.idle.spawn(Patient { calls: Some(calls), busy, waited: Duration::ZERO, computed: Duration::ZERO })
     }
 }
 
@@ -101,7 +109,7 @@ impl Background {
         };
         let idle = threads("weft-idle").on_thread_start(be_idle).build()?;
         let nice = threads("weft-nice").on_thread_start(be_nice).build()?;
-        Ok(Self(Some(Threads { idle, nice, starved: Mutex::default() })))
+        Ok(Self(Some(Threads { idle, nice, busy: Busy::default() })))
     }
 
     /// Carries out calls of components here until one computes for long, and then there; at once there if they are slow. Whoever drops
@@ -134,6 +142,7 @@ impl Drop for Background {
 struct Patient<T> {
     /// None: given back.
     calls: Option<BoxFuture<'static, T>>,
+    busy: Busy,
     /// For the thread to get on.
     waited: Duration,
     computed: Duration,
@@ -143,6 +152,10 @@ impl<T> Future for Patient<T> {
     type Output = Result<T, BoxFuture<'static, T>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.busy.is_so() {
+            // Another one stood still meanwhile.
+            return self.calls.take().map_or(Poll::Pending, |calls| Poll::Ready(Err(calls)));
+        }
         let Some(calls) = &mut self.calls else { return Poll::Pending };
         let (began, before) = (Instant::now(), thread_time());
         let polled = calls.as_mut().poll(context);
@@ -152,6 +165,7 @@ impl<T> Future for Patient<T> {
         match polled {
             Poll::Ready(done) => Poll::Ready(Ok(done)),
             Poll::Pending if self.waited > STARVED_MIN.max(self.computed * STARVED_FACTOR) => {
+                self.busy.set();
                 self.calls.take().map_or(Poll::Pending, |calls| Poll::Ready(Err(calls)))
             }
             Poll::Pending => Poll::Pending,
@@ -193,7 +207,7 @@ impl<T: Send + 'static> Future for Carried<'_, T> {
                 Ok(Ok(done)) => return Poll::Ready(done),
                 Ok(Err(calls)) => {
                     let Some(threads) = &self.background.0 else { return Poll::Pending };
-                    self.at = At::There(threads.spawn_starved(calls));
+                    self.at = At::There(threads.spawn(calls));
                 }
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 // The host ends, and takes nothing up any more.

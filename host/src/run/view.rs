@@ -83,6 +83,9 @@ pub struct ActivationView {
     /// A call reached outside, and its answer is not there yet.
     #[serde(skip)]
     pub(super) is_outside: bool,
+    /// Bytes of the lists that each call adds to: log, messages, runs, files.
+    #[serde(skip)]
+    pub(super) grown: usize,
 }
 
 /// A file that a step made.
@@ -199,6 +202,7 @@ impl ActivationView {
             log_dropped: 0,
             used: Usage::default(),
             is_outside: false,
+            grown: 0,
         }
     }
 
@@ -221,8 +225,8 @@ impl ActivationView {
         let body = self.response.as_ref().map_or(0, |response| response.body.len());
         let tasks = self.waits.iter().filter_map(|wait| wait.task.as_ref());
         let forms = tasks.map(|task| task.form_schema.get().len() + task.values.get().len());
-        let lines = self.log.iter().map(|line| line.message.len());
-        documents.sum::<usize>() + body + forms.sum::<usize>() + lines.sum::<usize>()
+        let failure = self.failure.as_ref().map_or(0, |failure| failure.message.len());
+        documents.sum::<usize>() + body + forms.sum::<usize>() + failure + self.grown
     }
 
     /// Only where it is and how it stands stays.

@@ -51,8 +51,8 @@ pub use memory::MemoryKv;
 pub use memory_runs::MemoryRunStore;
 pub use pins::Pinned;
 pub use run_store::{
-    ArrivalId, Asked, Change, CommitError, DedupKey, KeptSignal, Loaded, Place, RunChange, RunFilter, RunHead, RunStore,
-    SignalName,
+    ArrivalId, Asked, Change, CommitError, DedupKey, KeptSignal, Loaded, Place, RUN_STATUSES, RunChange, RunFilter, RunHead,
+    RunStore, SignalName,
 };
 pub(crate) use runs::dedup_digest;
 pub use secrets::SealedSecret;

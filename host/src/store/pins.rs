@@ -92,7 +92,7 @@ impl Store {
     /// what it may do, what is required of it, and the values that it kept, so that a later plugin of that name begins with nothing.
     pub async fn remove_plugin(&self, name: &str, version: &Version, is_last: bool, entry: &AuditEntry) -> Result<(), Error> {
         let mut batch = Batch::default();
-        let mut gone = vec![keys::plugin(name, version), keys::reading(name, version)];
+        let mut gone = vec![keys::plugin(name, version)];
         if is_last {
             // Before the record, so that what a crash leaves behind is still a plugin that can be removed.
             self.remove_values(name).await?;
@@ -103,6 +103,8 @@ impl Store {
                 batch.remove(key, Some(&old));
             }
         }
+        // Whether one is there is not known: it may be about to be written.
+        batch.remove(&keys::reading(name, version), None);
         batch.audit(entry)?;
         self.commit_batch(batch).await
     }

@@ -400,8 +400,8 @@ pub(super) fn status_number(status: Status) -> u8 {
     }
 }
 
-/// Every status that a run can have.
-pub(super) const RUN_STATUSES: [Status; 8] = [
+/// Every status that a run can have; a step may have others.
+pub const RUN_STATUSES: [Status; 8] = [
     Status::Queued,
     Status::Running,
     Status::Succeeded,

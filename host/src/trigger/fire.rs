@@ -13,7 +13,7 @@ use crate::limits::{
     WAIT_MS_MAX,
 };
 use crate::plugin::exports::triggers::{self, Event, FinishedRun, HttpEvent, Reaction, Settlement};
-use crate::plugin::{CallContext, CallError, Instance, response};
+use crate::plugin::{CallContext, CallError, Instance, Pace, response};
 use crate::run::{Failure, Response, RunId, Staged};
 use crate::store::{Change, SignalName};
 use crate::workflow::{Json, Key};
@@ -245,10 +245,7 @@ impl Triggers {
                     Outcome::Responded(response) => Ok(response),
                     Outcome::Ended(finished, instances) => self.answer(program, run, Some(*finished), instances).await,
                     // There is no use in waiting.
-                    Outcome::HeldUp => {
-                        let released = || FireError::HeldUp(run, "they are out by now".to_owned());
-                        Err(self.held_up(run).unwrap_or_else(released))
-                    }
+                    Outcome::HeldUp => self.unfinished(program, run).await,
                 },
                 Ok(Err(_)) => Err(Failure::error("internal", "the run broke off").into()),
                 Err(_) => self.unfinished(program, run).await,
@@ -288,7 +285,7 @@ impl Triggers {
         let context = CallContext { services: None, ..self.context(program, &call, secrets, None) };
         let run = finished_run(run, finished);
         let settled = async move { Ok::<_, CallError>(instance.await?.settle(&call, &run, context).await) };
-        let (answer, _) = self.registry.carry(&program.trigger.pace, settled).await?;
+        let (answer, _) = self.registry.carry(&Pace::default(), settled).await?;
         let Settlement { response: settled, .. } = answer?.map_err(Failure::from)?;
         settled.map(response).transpose()?.ok_or_else(|| Failure::bad_answer("a webhook's settlement has no response").into())
     }

@@ -20,7 +20,7 @@ pub use timers::Held;
 use crate::executor::{ConfigScope, Executor, Program, TriggerServices, rfc3339};
 use crate::limits::{CONFIG_BYTES_MAX, SUBSCRIPTIONS_MAX};
 use crate::plugin::exports::triggers;
-use crate::plugin::{CallContext, CallError, Instance, Registry};
+use crate::plugin::{CallContext, CallError, Instance, Pace, Registry};
 use crate::run::{Failure, SecretUse};
 use crate::store::{Change, Timer, TimerChange};
 use crate::workflow::{Key, annotated};
@@ -112,7 +112,7 @@ impl Triggers {
         let context = self.context(program, &call, secrets, None);
         let config = serde_json::from_str(&call.config).unwrap_or_default();
         let subscribed = async move { Ok::<_, CallError>(instance.await?.subscribe(&call, context).await) };
-        let (answer, context) = self.registry.carry(&program.trigger.pace, subscribed).await?;
+        let (answer, context) = self.registry.carry(&Pace::default(), subscribed).await?;
         let subscriptions = answer?.map_err(|failure| SubscribeError::Failed(failure.into()))?;
         if subscriptions.len() > SUBSCRIPTIONS_MAX {
             let what = format_args!("{} subscriptions; at most {SUBSCRIPTIONS_MAX}", subscriptions.len());

@@ -148,7 +148,7 @@ impl Routes {
             let entry = Route { active: active.clone(), methods, body_bytes_max: route.body_bytes_max, hidden_headers };
             if let Err(error) = self.by_path.insert(path, Arc::new(entry)) {
                 let reason = match &error {
-                    InsertError::Conflict { with } => self.taken(with),
+                    InsertError::Conflict { with } => self.taken(with, workflow),
                     error => error.to_string(),
                 };
                 return Err(RouteConflict { workflow: workflow.clone(), path: path.to_owned(), reason });
@@ -158,9 +158,13 @@ impl Routes {
     }
 
     /// Who listens at a path that another one cannot stand beside.
-    fn taken(&self, path: &str) -> String {
-        let workflow = self.by_path.at(path).ok().map(|found| found.value.active.program.plan.workflow.as_str());
-        format!("the active workflow `{}` listens at `/hooks/{path}`", workflow.unwrap_or_default())
+    fn taken(&self, path: &str, by: &Key) -> String {
+        let found = self.by_path.at(path).ok().map(|found| &found.value.active.program.plan.workflow);
+        match found {
+            Some(workflow) if workflow == by => format!("it listens at `/hooks/{path}` already; one route takes several methods"),
+            Some(workflow) => format!("the active workflow `{workflow}` listens at `/hooks/{path}`"),
+            None => format!("another route, `/hooks/{path}`, is in the way"),
+        }
     }
 
     /// Leaves out an active workflow.

@@ -113,7 +113,8 @@ fn explain(error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
             error.instance_path().as_str() == at && matches!(error.kind(), Kind::Type { .. } | Kind::Constant { .. })
         };
         let members: Option<Vec<String>> = context.iter().map(|errors| lacking(at, errors)).collect();
-        if let Some(members) = members {
+        if let Some(mut members) = members {
+            members.dedup();
             problems.push(Problem::new(at, format!("give one of {}", members.join(", "))));
             return;
         }
@@ -131,6 +132,9 @@ fn explain(error: &ValidationError<'_>, problems: &mut Vec<Problem>) {
 
 /// The member that one of several schemas requires and does not find.
 fn lacking(at: &str, errors: &[ValidationError<'_>]) -> Option<String> {
+    if errors.iter().any(|error| error.instance_path().as_str() != at) {
+        return None;
+    }
     errors.iter().find_map(|error| match error.kind() {
         ValidationErrorKind::Required { property } if error.instance_path().as_str() == at => {
             Some(format!("`{}`", property.as_str().unwrap_or_default()))

@@ -15,20 +15,8 @@ use crate::http::error::Problem;
 use crate::http::request::{Reply, empty_reply, json_reply};
 use crate::limits::{SIGNAL_NAME_BYTES_MAX, STEPS_SHOWN_BYTES_MAX, STEPS_SHOWN_MAX, WAIT_MS_MAX};
 use crate::run::{Decision, RunId, Shown, Status, View};
-use crate::store::{RunFilter, RunHead};
+use crate::store::{RUN_STATUSES, RunFilter, RunHead};
 use crate::workflow::Key;
-
-/// What a run may be; a step may be more.
-const RUN_STATUSES: [Status; 8] = [
-    Status::Queued,
-    Status::Running,
-    Status::Succeeded,
-    Status::Failed,
-    Status::Error,
-    Status::Aborted,
-    Status::Canceled,
-    Status::Rejected,
-];
 
 /// `GET /runs?workflow&revision&status&from&before&limit&after` → `{items: [run], next}`, newest first. `from` and `before` are times (RFC
 /// 3339) of acceptance.

@@ -122,7 +122,7 @@ pub(super) async fn revisions(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["limit", "after"])?;
     let key = call.param::<Key>("key")?;
     let (revisions, next) = call.admin.revisions(&key, call.query.get("after")?, call.limit()?).await?;
-    let head = call.admin.workflow(&key).await?.head;
+    let head = call.admin.head(&key).await?;
     let items = revisions.iter().map(|revision| summary(revision, head.active_revision)).collect();
     Ok(json_reply(StatusCode::OK, &page(items, next)))
 }
@@ -148,7 +148,7 @@ pub(super) async fn revision(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
     let key = call.param::<Key>("key")?;
     let revision = call.admin.revision(&key, call.param("number")?).await?;
-    let head = call.admin.workflow(&key).await?.head;
+    let head = call.admin.head(&key).await?;
     let mut body = summary(&revision, head.active_revision);
     body["definition"] = json!(revision.definition);
     body["pins"] = json!({ "trigger": revision.trigger_pin, "nodes": revision.node_pins });
@@ -268,7 +268,7 @@ pub(super) async fn pause(call: Call) -> Result<Reply, Problem> {
 pub(super) async fn diff(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["from", "to"])?;
     let key = call.param::<Key>("key")?;
-    let head = call.admin.workflow(&key).await?.head;
+    let head = call.admin.head(&key).await?;
     let from = call.query.get::<Side>("from")?.unwrap_or(Side(head.active_revision.unwrap_or(head.latest_revision)));
     let to = call.query.get::<Side>("to")?.unwrap_or(Side(0));
     let changes = call.admin.diff(&key, from.0, to.0).await?;
