@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::uses::refuse_used;
-use super::{Admin, Error};
+use super::{Admin, Error, Named};
 use crate::capability::{ConnectionError, Connections, Credentials, Settings};
 use crate::plugin::{Grants, Kind, Plugin, Registry, Sender};
 use crate::run::Request;
@@ -64,7 +64,7 @@ impl Admin {
         // What begins to use it comes after this, and what is there is seen.
         let _changing = self.changing.lock().await;
         if !force {
-            refuse_used("connection", name, &self.uses_of_connection(name).await?)?;
+            refuse_used(Named::Connection, name, &self.uses_of_connection(name).await?)?;
         }
         let was_there = self.connections.remove(name, self.who, self.clock().now_ms()).await?;
         if was_there { Ok(()) } else { self.connection(name).await.map(drop) }

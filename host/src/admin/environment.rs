@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Admin, Error};
+use super::{Admin, Error, Named};
 use crate::capability::is_name;
 use crate::limits::{ENVIRONMENT_BYTES_MAX, ENVIRONMENT_MAX};
 use crate::store::{Store, What};
@@ -38,17 +38,14 @@ impl Admin {
     /// Removes a variable; one that an active revision names without a default only if that is insisted on.
     pub async fn remove_environment(&self, name: &str, force: bool) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
-        let missing = || Error::not_found("variable", name, "; `weft env list` shows what there is");
         if self.environment().await?.iter().all(|(known, _)| known != name) {
-            return Err(missing());
+            return Err(Error::not_found("variable", name, "; `weft env list` shows what there is"));
         }
         let wanted = Root::Env(name.into());
         let is_use = move |variable: &Variable| variable.root == wanted && variable.default().is_none();
-        self.check_unused("variable", name, force, is_use).await?;
+        self.check_unused(Named::Variable, name, force, is_use).await?;
         let entry = self.entry(What::EnvironmentRemoved, name, json!({}));
-        if !self.store.remove_environment(name, &entry).await? {
-            return Err(missing());
-        }
+        self.store.remove_environment(name, &entry).await?;
         self.use_environment().await
     }
 

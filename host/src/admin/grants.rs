@@ -39,20 +39,20 @@ impl Admin {
 
     /// Whether anything was ever granted to a plugin of this name, perhaps before it was removed.
     pub(super) async fn has_grants(&self, name: &str) -> Result<bool, Error> {
-        let granted = self.read(crate::store::Store::grants).await?;
-        Ok(granted.iter().any(|(known, grants)| known == name && *grants != json!({})))
+        let name = name.to_owned();
+        let granted = self.read(move |store| store.grants(&name)).await?;
+        Ok(granted.is_some_and(|grants| grants != json!({})))
     }
 
     /// Lets a plugin that has just become callable do what was granted to it before, and requires of it what was required.
     pub(super) async fn restore_settings(&self, plugin: &Plugin) -> Result<(), Error> {
-        let granted = self.read(crate::store::Store::grants).await?;
-        if let Some((_, grants)) = granted.into_iter().find(|(name, _)| *name == plugin.description.name) {
+        let name = plugin.description.name.clone();
+        let (granted, required) = self.read(move |store| Ok((store.grants(&name)?, store.required_replay(&name)?))).await?;
+        if let Some(grants) = granted {
             let read = serde_json::from_value(grants);
             plugin.grant(read.map_err(|error| crate::store::Error::Corrupt(format!("grants: {error}")))?);
         }
-        let required = self.read(crate::store::Store::required_replays).await?;
-        let required = required.into_iter().find(|(name, _)| *name == plugin.description.name);
-        plugin.require_replay(required.map(|(_, replay)| replay.last));
+        plugin.require_replay(required.map(|replay| replay.last));
         Ok(())
     }
 }

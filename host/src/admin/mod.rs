@@ -38,6 +38,7 @@ pub use remove::{PluginVersion, Removable, RemoveError};
 pub use runs::{StartRun, Which};
 pub use steps::{Given, Visible};
 pub use upgrade::{Move, UpgradePlan, Verdict};
+pub use uses::Named;
 pub use workflows::{DraftSaved, Overview, Published};
 
 use crate::capability::{ConnectionError, Connections, Outbound, Vault, VaultError};
@@ -170,8 +171,8 @@ pub enum Error {
     /// Revisions that are active or on trial need it.
     #[error("the {what} `{name}` is named by {uses}; remove it all the same with `--force`")]
     InUse {
-        /// `connection`, `secret`, `variable`.
-        what: &'static str,
+        /// What it is.
+        what: Named,
         /// Its name.
         name: String,
         /// Some of the places.

@@ -141,9 +141,8 @@ impl Admin {
         Err(store::Error::Conflict.into())
     }
 
-    /// Which versions would take over from which if pins replaced those of a workflow's active revision, of each plugin
-    /// those that it had last, as far as that is to be tried: since it is required, but then not for a version that the workflow had before (the way back
-    /// is open); or since it is asked for.
+    /// Which versions would take over from which if pins replaced those that a workflow had of each plugin last, as far as that is to be tried:
+    /// since it is required, but then not for a version that the workflow had before (the way back is open); or since it is asked for.
     pub(super) async fn takeovers(
         &self,
         head: &WorkflowHead,
@@ -151,6 +150,9 @@ impl Admin {
         asked: Option<u32>,
     ) -> Result<BTreeSet<Takeover>, Error> {
         let required = |pin: &Pin| asked.max(self.registry.get(&pin.digest).and_then(|plugin| plugin.required_replay()));
+        if new.iter().all(|pin| required(pin).is_none()) {
+            return Ok(BTreeSet::new());
+        }
         let (key, numbers) = (head.key.clone(), head.active_revision.into_iter().chain(head.active_before.iter().copied()));
         let numbers: Vec<u32> = numbers.collect();
         let had = self.read(move |store| {

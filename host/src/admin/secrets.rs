@@ -1,6 +1,6 @@
 //! Secrets, as operators set them.
 
-use super::{Admin, Error};
+use super::{Admin, Error, Named};
 use crate::capability::{Vault, forms};
 use crate::plugin::{HostPattern, SecretSource as _, masked};
 use crate::trigger::{Hidden, Received};
@@ -26,11 +26,12 @@ impl Admin {
     pub async fn remove_secret(&self, name: &str, force: bool) -> Result<(), Error> {
         // What begins to use it comes after this, and what is there is seen.
         let _changing = self.changing.lock().await;
-        if !self.vault.contains(name)? {
+        let named = name.to_owned();
+        if !self.read(move |store| Ok(store.secret(&named)?.is_some())).await? {
             return Err(missing(name));
         }
         let wanted = Root::Secret(name.into());
-        self.check_unused("secret", name, force, move |variable| variable.root == wanted).await?;
+        self.check_unused(Named::Secret, name, force, move |variable| variable.root == wanted).await?;
         let old = self.forms_of_secret(name);
         let was_there = self.vault.remove(name, self.who, self.clock().now_ms()).await?;
         self.triggers.requests().mask(&old);

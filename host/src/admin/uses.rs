@@ -5,6 +5,27 @@ use crate::limits::USES_NAMED_MAX;
 use crate::store::Revision;
 use crate::workflow::{Template, Variable};
 
+/// What definitions name, and what is kept outside of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Named {
+    /// A way to a server.
+    Connection,
+    /// `{{$secrets.NAME}}`
+    Secret,
+    /// `{{$env.NAME}}`
+    Variable,
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Connection => "connection",
+            Self::Secret => "secret",
+            Self::Variable => "variable",
+        })
+    }
+}
+
 impl Admin {
     /// The places in revisions that are active or on trial: `crm-sync-00003 at /steps/0/config/connection`.
     pub(super) async fn uses(&self, places: impl Fn(&Revision) -> Vec<String> + Send + 'static) -> Result<Vec<String>, Error> {
@@ -25,7 +46,7 @@ impl Admin {
     /// Refuses to remove something that revisions which are active or on trial name by a variable, unless that is insisted on.
     pub(super) async fn check_unused(
         &self,
-        what: &'static str,
+        what: Named,
         name: &str,
         force: bool,
         is_use: impl Fn(&Variable) -> bool + Send + 'static,
@@ -38,7 +59,7 @@ impl Admin {
 }
 
 /// An error if there are uses, some of which it names.
-pub(super) fn refuse_used(what: &'static str, name: &str, uses: &[String]) -> Result<(), Error> {
+pub(super) fn refuse_used(what: Named, name: &str, uses: &[String]) -> Result<(), Error> {
     if uses.is_empty() {
         return Ok(());
     }

@@ -162,11 +162,6 @@ impl Vault {
         Ok(removed)
     }
 
-    /// Whether there is a secret of this name.
-    pub fn contains(&self, name: &str) -> Result<bool, VaultError> {
-        Ok(self.store.secret(name)?.is_some())
-    }
-
     /// Every secret, sealed.
     pub fn list(&self) -> Result<Vec<SealedSecret>, VaultError> {
         Ok(self.store.secrets()?)

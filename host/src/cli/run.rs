@@ -65,7 +65,7 @@ pub(super) enum Run {
         #[arg(long)]
         wait: bool,
     },
-    /// Stop a run, also while a step computes. It ends as `aborted`; `canceled` is what a run ends as that a step or a trigger takes back.
+    /// Stop a run, also while a step computes. It ends as `aborted`.
     Cancel {
         /// The run's id.
         id: String,

@@ -4,7 +4,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::request::{Reply, json_reply};
-use crate::admin::{self, InstallError, RemoveError};
+use crate::admin::{self, InstallError, Named, RemoveError};
 use crate::capability::{ConnectionError, VaultError};
 use crate::executor::{self, ArriveError, RerunError};
 use crate::plugin::CallError;
@@ -139,9 +139,9 @@ impl From<admin::Error> for Problem {
             Error::GoesOn(_) => Self::new(StatusCode::CONFLICT, "run-goes-on", error.to_string()),
             Error::InUse { what, .. } => {
                 let code = match what {
-                    "secret" => "secret-in-use",
-                    "variable" => "variable-in-use",
-                    _ => "connection-in-use",
+                    Named::Secret => "secret-in-use",
+                    Named::Variable => "variable-in-use",
+                    Named::Connection => "connection-in-use",
                 };
                 Self::new(StatusCode::CONFLICT, code, error.to_string())
             }

@@ -81,14 +81,18 @@ pub fn read_cases(folder: &Path) -> Result<Vec<GoldenCase>, GoldenError> {
     Ok(cases)
 }
 
-fn read_file(text: &str) -> Result<Vec<Case>, String> {
-    let document: Value = read_yaml(text)?;
+/// The cases of a document: one, or a list of them.
+pub fn cases_in(document: Value) -> Result<Vec<Case>, String> {
     let documents = match document {
         Value::Array(documents) => documents,
         document => vec![document],
     };
     let read = |document| serde_json::from_value::<Case>(document).map_err(|error| format!("no case: {error}"));
-    let cases: Vec<Case> = documents.into_iter().map(read).collect::<Result<_, _>>()?;
+    documents.into_iter().map(read).collect()
+}
+
+fn read_file(text: &str) -> Result<Vec<Case>, String> {
+    let cases = cases_in(read_yaml(text)?)?;
     match cases.iter().find(|case| case.expect.is_empty()) {
         Some(_) => Err("a golden case says in `expect` what is to come of it".into()),
         None => Ok(cases),

@@ -23,5 +23,5 @@ pub use case::{Case, CaseError, HttpAnswer, Variables};
 pub use check::{Mark, Report, Row, check};
 pub use event::GivenEvent;
 pub use expect::mismatches;
-pub use golden::{GoldenCase, GoldenError, cases_beside, read_cases};
+pub use golden::{GoldenCase, GoldenError, cases_beside, cases_in, read_cases};
 pub use trial::{Trial, Verdict};

@@ -392,9 +392,9 @@ impl Store {
         Ok(true)
     }
 
-    /// What each plugin may do, by the plugins' names, in the form of whoever checks it.
-    pub fn grants(&self) -> Result<Vec<(String, Value)>, Error> {
-        self.named(keys::GRANTS)
+    /// What a plugin may do, in the form of whoever checks it; none: nothing was ever said of it.
+    pub fn grants(&self, plugin: &str) -> Result<Option<Value>, Error> {
+        Ok(self.get(&[keys::GRANTS, plugin.as_bytes()].concat())?.map(|(_, grants)| grants))
     }
 
     /// Sets what a plugin may do.
@@ -402,9 +402,9 @@ impl Store {
         self.put_named(keys::GRANTS, plugin, grants, entry).await
     }
 
-    /// Of which plugins a replay is required, by the plugins' names.
-    pub fn required_replays(&self) -> Result<Vec<(String, RequiredReplay)>, Error> {
-        self.named(keys::REQUIRED_REPLAYS)
+    /// Which replay is required of a plugin.
+    pub fn required_replay(&self, plugin: &str) -> Result<Option<RequiredReplay>, Error> {
+        Ok(self.get(&[keys::REQUIRED_REPLAYS, plugin.as_bytes()].concat())?.map(|(_, replay)| replay))
     }
 
     /// Requires a replay of a plugin.

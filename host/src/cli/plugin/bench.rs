@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::super::{Failure, print};
 use crate::lab::{
-    Bench, Case, GoldenCase, HttpAnswer, Mark, Report, Trial, Variables, Verdict, cases_beside, check, mismatches, read_cases,
+    Bench, Case, GoldenCase, HttpAnswer, Mark, Report, Trial, Variables, Verdict, cases_beside, cases_in, check, mismatches,
+    read_cases,
 };
 use crate::plugin::HttpGrant;
 use crate::workflow::read_yaml;
@@ -220,10 +221,8 @@ fn case_of(named: &str) -> Result<Case, Failure> {
         Some((file, name)) if !Path::new(named).exists() => (file, Some(name)),
         _ => (named, None),
     };
-    let mut cases: Vec<Case> = match value(file, &format!("@{file}"))? {
-        Value::Array(cases) => cases.into_iter().map(|case| typed(file, case)).collect::<Result<_, _>>()?,
-        case => vec![typed(file, case)?],
-    };
+    let cases = cases_in(value(file, &format!("@{file}"))?);
+    let mut cases = cases.map_err(|error| Failure::Usage(format!("{file}: {error}")))?;
     if let Some(name) = name {
         cases.retain(|case| case.name.as_deref() == Some(name));
     }

@@ -18,7 +18,7 @@ pub(super) async fn approve(call: Call) -> Result<Reply, Problem> {
         version: semver::Version,
     }
     call.query.only(&[])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let Approve { version } = call.json()?;
     call.admin.approve(&name, &version).await?;
     Ok(json_reply(StatusCode::OK, &json!({ "name": name, "version": version, "status": "usable" })))

@@ -182,6 +182,11 @@ impl Call {
         text.parse().map_err(|error| Problem::not_found(format!("{name}: {error}")))
     }
 
+    /// The plugin that the path names: `vendor/name`.
+    fn plugin(&self) -> Result<String, Problem> {
+        Ok(format!("{}/{}", self.param::<String>("vendor")?, self.param::<String>("name")?))
+    }
+
     /// The body as a JSON object.
     fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         if self.body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {

@@ -46,7 +46,7 @@ pub(super) async fn add(call: Call) -> Result<Reply, Problem> {
 /// carry out. By default the newest version that is used.
 pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["version"])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let wanted: Option<semver::Version> = call.query.get("version")?;
     let plugins = call.admin.registry().list();
     let mut versions = plugins.iter().filter(|plugin| plugin.description.name == name);
@@ -73,7 +73,7 @@ pub(super) async fn inspect(call: Call) -> Result<Reply, Problem> {
 /// run is pinned to the version; and while any revision is, unless `inactive=true`: then those cannot be activated or carried out again.
 pub(super) async fn remove(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["version", "inactive"])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let version: Option<semver::Version> = call.query.get("version")?;
     let version = version.ok_or_else(|| Problem::bad_request("say which version goes: ?version=1.0.0"))?;
     let inactive = call.query.get::<bool>("inactive")?.unwrap_or_default();
@@ -112,7 +112,7 @@ pub(super) async fn plan_file(call: Call) -> Result<Reply, Problem> {
 /// `GET /plugins/{vendor}/{name}/plan?version` → the same of an installed version, by default the newest.
 pub(super) async fn plan(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["version"])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let version: Option<semver::Version> = call.query.get("version")?;
     Ok(json_reply(StatusCode::OK, &call.admin.plan(&name, version.as_ref()).await?))
 }
@@ -130,7 +130,7 @@ pub(super) async fn upgrade(call: Call) -> Result<Reply, Problem> {
         dry_run: bool,
     }
     call.query.only(&[])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let Upgrade { to, replay_last, dry_run } = call.json_or_default()?;
     Ok(json_reply(StatusCode::OK, &call.admin.upgrade(&name, to.as_ref(), "admin", replay_last, dry_run).await?))
 }
@@ -156,7 +156,7 @@ fn pinned(pinned: &Pinned) -> Value {
 /// that goes on over restarts.
 pub(super) async fn grant(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let grants: Grants = call.json()?;
     call.admin.set_grants(&name, grants).await?;
     Ok(json_reply(StatusCode::OK, &call.admin.grants(&name).await?))
@@ -166,7 +166,7 @@ pub(super) async fn grant(call: Call) -> Result<Reply, Problem> {
 /// go on. By default the only version that is in quarantine.
 pub(super) async fn release(call: Call) -> Result<Reply, Problem> {
     call.query.only(&["version"])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let version: Option<semver::Version> = call.query.get("version")?;
     let plugin = call.admin.release_plugin(&name, version.as_ref()).await?;
     Ok(json_reply(StatusCode::OK, &summary(&plugin, &call.admin.standing().await?)))
@@ -189,7 +189,7 @@ pub(super) async fn replay(call: Call) -> Result<Reply, Problem> {
         100
     }
     call.query.only(&[])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let Replay { version, against, last } = call.json()?;
     Ok(json_reply(StatusCode::OK, &call.admin.replay(&name, &version, &against, last).await?))
 }
@@ -200,7 +200,7 @@ pub(super) async fn replay(call: Call) -> Result<Reply, Problem> {
 /// kept as with the grant `record`.
 pub(super) async fn require_replay(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     let required: RequiredReplay = call.json()?;
     call.admin.require_replay(&name, Some(required.last)).await?;
     Ok(json_reply(StatusCode::OK, &required))
@@ -209,7 +209,7 @@ pub(super) async fn require_replay(call: Call) -> Result<Reply, Problem> {
 /// `DELETE /plugins/{vendor}/{name}/required-replay` → `{}`. That is required no more.
 pub(super) async fn require_no_replay(call: Call) -> Result<Reply, Problem> {
     call.query.only(&[])?;
-    let name = format!("{}/{}", call.param::<String>("vendor")?, call.param::<String>("name")?);
+    let name = call.plugin()?;
     call.admin.require_replay(&name, None).await?;
     Ok(json_reply(StatusCode::OK, &json!({})))
 }
